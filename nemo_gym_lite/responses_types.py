@@ -1,14 +1,24 @@
 """The Responses API as pydantic models: what a model is asked, what it answers and what that used."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from nemo_gym_lite.response_items import NeMoGymResponseInput, NeMoGymResponseOutputItem
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 ToolChoice = Literal["none", "auto", "required"]
+
+
+def _input_form(value: object) -> str:
+    return "text" if isinstance(value, str) else "items"
+
+
+# told apart before validation, so that a wrong item is reported as such and not also as "not a string"
+TextOrItems: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[NeMoGymResponseInput, Tag("items")], Discriminator(_input_form)
+]
 
 
 class NeMoGymResponseCreateParamsNonStreaming(BaseModel):
@@ -18,7 +28,7 @@ class NeMoGymResponseCreateParamsNonStreaming(BaseModel):
 
     background: bool | None = None
     include: list[str] | None = None
-    input: str | NeMoGymResponseInput
+    input: TextOrItems
     instructions: str | None = None
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
