@@ -80,6 +80,10 @@ class ResourcesClient(Protocol):
         """Start an episode's session; costs nothing until it is used."""
         ...
 
+    async def has_metrics(self) -> bool:
+        """Whether the environment computes metrics of its own; if not, nobody needs to gather rows for it."""
+        ...
+
     async def aggregate_metrics(self, rows: list[Json]) -> Json | None:
         """Let the environment compute its own metrics over `rows` (stripped of prompts and responses).
 

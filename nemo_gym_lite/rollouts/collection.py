@@ -1,0 +1,252 @@
+"""One run from its options to its files: what is owed is played, what was played is summed up."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from nemo_gym_lite.errors import GymError
+from nemo_gym_lite.rollouts import manifest as manifests
+from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
+from nemo_gym_lite.rollouts.connect import Clients
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest
+from nemo_gym_lite.rollouts.metrics import RunMetrics
+from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.overtaken import overtaken_specs
+from nemo_gym_lite.rollouts.plan import PlanSettings, Spec, plan
+from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.report import rows_for_hook, write_metrics
+from nemo_gym_lite.rollouts.resume import Done, scan
+from nemo_gym_lite.rollouts.sink import Sink
+from nemo_gym_lite.rollouts.source import InputSummary, read_tasks
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run, checked and ready to start.
+
+    Attributes:
+        options: What the user asked.
+        input: Path of the tasks, found in the search roots.
+        summary: What the check of the input found.
+        settings: How tasks become specs.
+        asked: What decides how rollouts come out, flat.
+        config: The merged configuration, secrets masked, for the manifest.
+    """
+
+    options: CollectOptions
+    input: Path
+    summary: InputSummary
+    settings: PlanSettings
+    asked: Json
+    config: Json
+
+    @property
+    def files(self) -> OutputFiles:
+        """The files of the output."""
+        return OutputFiles(self.options.output_jsonl_fpath)
+
+    @property
+    def rollouts(self) -> int:
+        """Number of rollouts that the input asks for."""
+        return sum(
+            rows * self.settings.repeats_of(name or self.settings.agent_name or "")
+            for name, rows in self.summary.rows_by_agent.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        tally: What happened to the rollouts.
+        interrupted: Whether it was stopped before everything was played.
+        torn_bytes: Length of a torn last line that an earlier, killed run had left.
+        key_metrics: By agent, the flat averages.
+        elapsed_s: Seconds from the first spec to the last line.
+    """
+
+    tally: Tally
+    interrupted: bool
+    torn_bytes: int
+    key_metrics: dict[str, Json]
+    elapsed_s: float
+
+
+class Collection:
+    """Holds the output of a request open while it is worked on.
+
+    Opening it takes the lock, repairs a torn tail, compares the manifest and reads what is already there.
+
+    Args:
+        request: The run.
+
+    Raises:
+        ConfigError: The output was begun with other settings.
+        OutputError: The output is in use, or not ours.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.files = request.files
+        before = manifests.load_manifest(self.files.manifest)
+        if before is not None and self._has_rows() and not request.options.accept_changes:
+            manifests.refuse_changes(before.asked, request.asked, self.files.rollouts)
+        self.sink = Sink(self.files)
+        try:
+            self.metrics = RunMetrics()
+            self.done = scan(self.files, self.metrics.add)
+            self.manifest = self._begin(before)
+        except BaseException:
+            self.sink.close()
+            raise
+        self.tally = Tally(total=request.rollouts, mean_reward=self.metrics.mean_reward())
+        self._collector: Collector | None = None
+
+    def stop(self) -> None:
+        """End early; see `Collector.stop`."""
+        if self._collector is not None:
+            self._collector.stop()
+
+    async def run(self, clients: Clients, say: Callable[[str], None]) -> Outcome:
+        """Play what is owed, then write metrics and manifest.
+
+        Args:
+            clients: The agents.
+            say: Prints a line for the user.
+
+        Raises:
+            OutputError: A file could not be written; what was written before is kept.
+        """
+        options = self.request.options
+        began = time.monotonic()
+        specs = self._owed(say)
+        progress = Progress(self.tally)
+        self._collector = Collector(
+            specs,
+            clients.agents,
+            self.sink,
+            self.tally,
+            self._observe,
+            CollectorSettings(self._concurrency(clients), options.deadlines.episode_s, options.drain_s),
+        )
+        try:
+            await self._collector.run(progress)
+        except GymError:
+            self._finish("failed", began)
+            raise
+        finally:
+            progress.close()
+        interrupted = self._collector.stopped_early
+        key_metrics = {} if options.disable_aggregation else await self._aggregate(clients, say)
+        self._finish("interrupted" if interrupted else "finished", began)
+        return Outcome(
+            self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, time.monotonic() - began
+        )
+
+    def close(self) -> None:
+        """Release the output."""
+        self.sink.close()
+
+    def _has_rows(self) -> bool:
+        return self.files.rollouts.exists() and self.files.rollouts.stat().st_size > 0
+
+    def _concurrency(self, clients: Clients) -> int:
+        asked = self.request.options.num_samples_in_parallel
+        return 100 * clients.endpoints if asked == "auto" else asked
+
+    def _observe(self, row: Json) -> None:
+        self.metrics.add(row)
+        self.tally.mean_reward = self.metrics.mean_reward()
+
+    def _owed(self, say: Callable[[str], None]) -> Iterator[Spec]:
+        """What the input still owes, after what an earlier, cut off run on another input had in flight."""
+        late = overtaken_specs(self.manifest, self.request.settings, self.request.summary.digest, self.done)
+        if late:
+            say(f"first finishing {len(late)} rollouts of an earlier input that were in flight when it was cut off")
+            self.tally.total += len(late)
+        played = {spec.identity for spec in late}
+        tasks = read_tasks(self.request.input, self.request.options.limit)
+        return chain(late, self._of_input(plan(tasks, self.request.settings, self.request.summary.tasks), played))
+
+    def _of_input(self, specs: Iterator[Spec], played: set[int]) -> Iterator[Spec]:
+        for spec in specs:
+            if self.done.owed(spec) and spec.identity not in played:
+                yield spec
+            else:
+                self.tally.kept += 1
+
+    async def _aggregate(self, clients: Clients, say: Callable[[str], None]) -> dict[str, Json]:
+        own: dict[str, Json] = {}
+        for name, agent in self.metrics.agents.items():
+            client = clients.resources.get(name)
+            if client is None or not await client.has_metrics():
+                continue
+            rows = rows_for_hook(self.files.rollouts, name, agent.count)
+            if rows is None:
+                say(f"{name}: too many rows for the environment's own metrics; ours are written")
+            elif (computed := await client.aggregate_metrics(rows)) is not None:
+                own[name] = computed
+        return write_metrics(self.files, self.metrics, own)
+
+    def _begin(self, before: Manifest | None) -> Manifest:
+        options = self.request.options
+        entry = InputEntry(
+            path=str(self.request.input.resolve()),
+            digest=self.request.summary.digest,
+            agent_name=options.agent_name,
+            limit=options.limit,
+            num_repeats=options.num_repeats,
+            tasks=self.request.summary.tasks,
+        )
+        kept = before if before is not None and self._has_rows() else None
+        manifest = Manifest(
+            begun=kept.begun if kept else manifests.now(),
+            asked=self.request.asked,
+            inputs=(kept.with_input(entry) if kept else [entry]),
+            versions=manifests.versions(),
+            options=options.model_dump(mode="json"),
+            config=self.request.config,
+        )
+        manifest.save(self.files.manifest)
+        return manifest
+
+    def _finish(self, status: str, began: float) -> None:
+        tally, elapsed_s = self.tally, time.monotonic() - began
+        inputs = self.manifest.inputs
+        if status == "finished":
+            inputs = [*inputs[:-1], inputs[-1].model_copy(update={"finished": True})]
+        played = tally.delivered + tally.failed
+        self.manifest = self.manifest.model_copy(
+            update={
+                "status": status,
+                "ended": manifests.now(),
+                "inputs": inputs,
+                "counts": {
+                    "asked": tally.total,
+                    "kept": tally.kept,
+                    "delivered": tally.delivered,
+                    "failed": tally.failed,
+                    "failure_classes": tally.failure_classes,
+                    "rows_in_output": self.done.rows + tally.delivered,
+                    "max_in_flight": tally.max_in_flight,
+                },
+                "timings": {
+                    "elapsed_s": round(elapsed_s, 3),
+                    "rollouts_per_s": round(played / max(elapsed_s, 1e-9), 3),
+                    "cpu_s": round(sum(os.times()[:4]), 3),
+                },
+                "tokens": {
+                    name: self.metrics.total(name) for name in ("input_tokens", "output_tokens", "total_tokens")
+                },
+            }
+        )
+        self.manifest.save(self.files.manifest)

@@ -1,0 +1,180 @@
+"""Plays what is owed: a fixed number of slots, each pulling the next spec when it is free.
+
+Every spec that enters a slot leaves as exactly one line, a rollout or a failure; only a killed process leaves none,
+and the next run owes it again. Nothing is kept for longer than it is in flight.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_gym_lite.clients import AgentClient
+from nemo_gym_lite.errors import FailedCallError, OutputError
+from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
+from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.sink import Sink
+
+Json = dict[str, Any]
+
+_SHOW_INTERVAL_S = 0.25
+_SYNC_EVERY_TICKS = 4
+"""The disk is synced at every fourth look at the display, about once a second."""
+
+_FAILURE_CLASS = "_ng_failure_class"
+_TERMINAL = "_ng_failure_terminal"
+_NO_PERSIST = "_ng_no_persist"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """How to play.
+
+    Attributes:
+        concurrency: Rollouts in flight at once.
+        episode_s: Seconds after which an episode is given up, as failure class `timeout`.
+        drain_s: Seconds that rollouts in flight get to finish after a first Ctrl-C.
+    """
+
+    concurrency: int
+    episode_s: float = 3600.0
+    drain_s: float = 30.0
+
+
+class Collector:
+    """Plays specs with agents and writes what comes of them.
+
+    Args:
+        specs: The rollouts owed; pulled one at a time, when a slot is free.
+        agents: By instance name, every agent that the specs name.
+        sink: Where lines go.
+        tally: Counted up as rollouts end.
+        observe: Called with every delivered row, to take it into the metrics.
+        settings: Concurrency and deadlines.
+    """
+
+    def __init__(
+        self,
+        specs: Iterator[Spec],
+        agents: Mapping[str, AgentClient],
+        sink: Sink,
+        tally: Tally,
+        observe: Callable[[Json], None],
+        settings: CollectorSettings,
+    ) -> None:
+        self._specs = specs
+        self._agents = agents
+        self._sink = sink
+        self._tally = tally
+        self._observe = observe
+        self._settings = settings
+        self._stopping = False
+        self._slots: list[asyncio.Task[None]] = []
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether `stop` was called before everything was played."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """End early: the first call lets rollouts in flight finish for `drain_s`, the second cancels them."""
+        if self._stopping:
+            self._cancel()
+        else:
+            self._stopping = True
+            asyncio.get_running_loop().call_later(self._settings.drain_s, self._cancel)
+
+    async def run(self, progress: Progress) -> None:
+        """Play until nothing is owed or `stop` ends it.
+
+        Raises:
+            OutputError: A line could not be written; what was written before is whole.
+        """
+        show = asyncio.create_task(self._show(progress))
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._slots = [group.create_task(self._slot()) for _ in range(self._settings.concurrency)]
+        except* OutputError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            show.cancel()
+            await asyncio.gather(show, return_exceptions=True)
+
+    async def _slot(self) -> None:
+        while not self._stopping and (spec := next(self._specs, None)) is not None:
+            self._tally.in_flight += 1
+            self._tally.max_in_flight = max(self._tally.max_in_flight, self._tally.in_flight)
+            try:
+                await self._play(spec)
+            finally:
+                self._tally.in_flight -= 1
+
+    async def _play(self, spec: Spec) -> None:
+        agent = self._agents[spec.agent_name]
+        try:
+            async with asyncio.timeout(self._settings.episode_s):
+                fields = await agent.run(spec.row)
+        except FailedCallError as error:
+            self._fail(spec, error.failure_class, str(error), error.terminal)
+        except TimeoutError:
+            self._fail(spec, "timeout", f"the episode took longer than {self._settings.episode_s:g} s")
+        except Exception as error:  # an agent is the user's code: its bug costs its rollout, not the run
+            self._fail(spec, "agent_failed", repr(error))
+        else:
+            self._deliver(spec, fields)
+
+    def _deliver(self, spec: Spec, fields: Json) -> None:
+        if problem := fields.get(_FAILURE_CLASS):
+            message = str(fields.get("_ng_failure_judge_error") or fields.get("_ng_failure_message") or "")
+            self._fail(spec, str(problem), message, bool(fields.get(_TERMINAL)))
+            return
+        reward = fields.get("reward")
+        if not isinstance(reward, int | float) or not math.isfinite(reward):
+            self._fail(spec, "verify_failed", f"the environment gave no finite reward but {reward!r}")
+            return
+        if fields.get(_NO_PERSIST):
+            self._fail(spec, "not_persisted", "the environment asked not to keep this rollout")
+            return
+        row = {**spec.row, **fields, **_labels(spec)}
+        if (usage := (fields.get("response") or {}).get("usage")) is not None:
+            row["usage"] = usage
+        self._sink.rollouts.append(row)
+        self._tally.delivered += 1
+        self._observe(row)
+
+    def _fail(self, spec: Spec, failure_class: str, message: str, terminal: bool = False) -> None:
+        row = {**spec.row, **_labels(spec), _FAILURE_CLASS: failure_class, "_ng_failure_message": message}
+        if terminal:
+            row[_TERMINAL] = True
+        self._sink.failures.append(row)
+        self._tally.failed += 1
+        classes = self._tally.failure_classes
+        classes[failure_class] = classes.get(failure_class, 0) + 1
+
+    async def _show(self, progress: Progress) -> None:
+        tick = 0
+        first_failure_said = False
+        while True:
+            await asyncio.sleep(_SHOW_INTERVAL_S)
+            if self._tally.failed and not first_failure_said:
+                first_failure_said = True
+                classes = ", ".join(self._tally.failure_classes)
+                progress.say(f"a rollout failed ({classes}); see {self._sink.failures.path}")
+            progress.show()
+            tick += 1
+            if tick % _SYNC_EVERY_TICKS == 0:
+                await asyncio.to_thread(self._sink.sync)
+
+    def _cancel(self) -> None:
+        for slot in self._slots:
+            slot.cancel()
+
+
+def _labels(spec: Spec) -> Json:
+    return {
+        "agent_ref": {"type": "responses_api_agents", "name": spec.agent_name},
+        TASK_INDEX: spec.task_index,
+        ROLLOUT_INDEX: spec.rollout_index,
+        KEY: spec.key,
+    }

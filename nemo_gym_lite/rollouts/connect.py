@@ -1,0 +1,185 @@
+"""Decides for every edge of the line whether it is near or far, and builds the clients that play rollouts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
+from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
+from nemo_gym_lite.clients import AgentClient, ModelClient, ResourcesClient
+from nemo_gym_lite.config.servers import ServerInstance, load_server_class
+from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.serving.far_agent import FarAgent
+from nemo_gym_lite.serving.far_model import FarModel
+from nemo_gym_lite.serving.far_resources import FarResources
+from nemo_gym_lite.serving.near_resources import NearResources
+from nemo_gym_lite.serving.server import build_server
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One agent and the servers it plays with, each with its side.
+
+    Attributes:
+        agent: The agent's instance.
+        model: The policy model's instance; None if the agent names none.
+        resources: The environment's instance; None if the agent names none.
+        agent_near: Whether the agent plays in this process.
+        model_near: Whether this process talks to the engine itself.
+        resources_near: Whether the environment's object lives in this process.
+    """
+
+    agent: ServerInstance
+    model: ServerInstance | None
+    resources: ServerInstance | None
+    agent_near: bool
+    model_near: bool
+    resources_near: bool
+
+
+@dataclass(slots=True)
+class Clients:
+    """What a collector plays with.
+
+    Attributes:
+        agents: By instance name of the agent.
+        resources: The environment behind each agent, for its own metrics.
+        endpoints: Number of inference endpoints behind the near models, at least 1.
+    """
+
+    agents: dict[str, AgentClient] = field(default_factory=dict)
+    resources: dict[str, ResourcesClient] = field(default_factory=dict)
+    models: dict[str, ModelClient] = field(default_factory=dict)
+    endpoints: int = 1
+
+    async def close(self) -> None:
+        """Close every client."""
+        for client in (*self.agents.values(), *self.resources.values(), *self.models.values()):
+            await client.close()
+
+
+def seats(servers: Sequence[ServerInstance], agent_names: Iterable[str], *, models_near: bool = True) -> list[Seat]:
+    """Place the agents of a run.
+
+    Args:
+        servers: Every configured server.
+        agent_names: The agents that will play.
+        models_near: False if the configuration came without its secrets, so only served models can be used.
+
+    Raises:
+        ConfigError: An agent is not configured.
+    """
+    by_name = {server.name: server for server in servers}
+    return [_seat(by_name, name, models_near) for name in agent_names]
+
+
+def processes(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list[ServerInstance]:
+    """The servers that have to run as processes for these seats, each once, in the order of the configuration."""
+    wanted: set[str] = set()
+    for seat in placed:
+        near = {
+            server.name
+            for server, is_near in (
+                (seat.agent, seat.agent_near),
+                (seat.model, seat.model_near and seat.agent_near),
+                (seat.resources, seat.resources_near and seat.agent_near),
+            )
+            if server is not None and is_near
+        }
+        reached = _reachable(seat, servers, near)
+        wanted |= {server.name for server in reached if server.name not in near or _is_engine(server)}
+    return [server for server in servers if server.name in wanted]
+
+
+def connect(
+    placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, settings: Any
+) -> Clients:
+    """Build the clients of the seats.
+
+    Args:
+        placed: The seats.
+        http: This process's HTTP session.
+        deadlines: When waits end.
+        settings: The merged configuration, for environments that look things up in it.
+    """
+    clients = Clients()
+    for seat in placed:
+        clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines, settings)
+    clients.endpoints = max(1, sum(getattr(model, "endpoint_count", 1) for model in clients.models.values()))
+    return clients
+
+
+def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> Seat:
+    agent = by_name.get(name)
+    if agent is None or agent.server_type != "responses_api_agents":
+        known = sorted(each.name for each in by_name.values() if each.server_type == "responses_api_agents")
+        raise ConfigError(
+            f"agent_name: no agent {name!r} is configured", f"configured agents: {', '.join(known) or 'none'}"
+        )
+    model = by_name.get(agent.reference("model_server") or "")
+    resources = by_name.get(agent.reference("resources_server") or "")
+    return Seat(
+        agent,
+        model,
+        resources,
+        agent_near=_can_be_near(agent, SimpleResponsesAPIAgent) and model is not None and resources is not None,
+        model_near=models_near and model is not None and _can_be_near(model, SimpleResponsesAPIModel),
+        resources_near=resources is not None and resources.placement == "near",
+    )
+
+
+def _can_be_near(server: ServerInstance, base: type) -> bool:
+    """Whether the class brings a near side of its own and the configuration does not forbid it."""
+    if server.placement == "far":
+        return False
+    cls = load_server_class(server)
+    return getattr(cls, "near_client", None) is not None and cls.near_client.__func__ is not base.near_client.__func__  # type: ignore[attr-defined]
+
+
+def _is_engine(server: ServerInstance) -> bool:
+    """Whether the server is itself the engine that a near client talks to."""
+    return bool(getattr(load_server_class(server), "is_engine", False))
+
+
+def _reachable(seat: Seat, servers: Sequence[ServerInstance], near: set[str]) -> list[ServerInstance]:
+    """The agent and everything it refers to, through any number of references."""
+    by_name = {server.name: server for server in servers}
+    found: dict[str, ServerInstance] = {}
+    waiting = [seat.agent]
+    while waiting:
+        server = waiting.pop()
+        if server.name not in found:
+            found[server.name] = server
+            waiting += [by_name[name] for name in server.references() if name in by_name]
+    return list(found.values())
+
+
+def _agent(
+    seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines, settings: Any
+) -> AgentClient:
+    if seat.resources is not None:
+        clients.resources[seat.agent.name] = (
+            NearResources(build_server(seat.resources, settings))
+            if seat.resources_near and seat.agent_near
+            else FarResources(seat.resources.url, http, deadlines)
+        )
+    if not seat.agent_near or seat.model is None:
+        return FarAgent(seat.agent.url, http, deadlines)
+    model = clients.models.get(seat.model.name)
+    if model is None:
+        model = clients.models[seat.model.name] = _model(seat, seat.model, http, deadlines)
+    near: AgentClient | None = load_server_class(seat.agent).near_client(  # type: ignore[attr-defined]
+        seat.agent, model, clients.resources[seat.agent.name], deadlines
+    )
+    return near or FarAgent(seat.agent.url, http, deadlines)
+
+
+def _model(seat: Seat, server: ServerInstance, http: aiohttp.ClientSession, deadlines: Deadlines) -> ModelClient:
+    if seat.model_near:
+        near: ModelClient | None = load_server_class(server).near_client(server, http, deadlines)  # type: ignore[attr-defined]
+        if near is not None:
+            return near
+    return FarModel(server.url, http, deadlines)

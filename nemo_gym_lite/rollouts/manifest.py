@@ -1,0 +1,126 @@
+"""`X_run.json`: what an output was begun with, so that a later run neither mixes nor loses anything unnoticed."""
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.files import write_json
+
+Json = dict[str, Any]
+
+_INCIDENTAL = {"host", "port", "entrypoint", "name", "num_workers", "placement", "datasets", "domain", "description"}
+"""Settings of a server that say where and how it runs, not what it answers."""
+
+
+class InputEntry(BaseModel):
+    """One input that was played into an output."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Absolute path of the file."""
+    digest: str
+    """Hash of the rows played, to know the file again."""
+    agent_name: str | None
+    limit: int | None
+    num_repeats: int | dict[str, int]
+    tasks: int
+    finished: bool = False
+    """Whether a run went through all of it."""
+
+
+class Manifest(BaseModel):
+    """The record of an output."""
+
+    schema_version: int = 1
+    status: str = "running"
+    """running, finished, interrupted or failed; a manifest that still says running belongs to a killed run."""
+    begun: str
+    ended: str | None = None
+    asked: Json
+    """What decides how rollouts come out, flat: agent, model, sampling, prompt."""
+    inputs: list[InputEntry] = []  # noqa: RUF012 - pydantic copies defaults
+    counts: Json = {}  # noqa: RUF012
+    timings: Json = {}  # noqa: RUF012
+    tokens: Json = {}  # noqa: RUF012
+    versions: Json = {}  # noqa: RUF012
+    options: Json = {}  # noqa: RUF012
+    config: Json = {}  # noqa: RUF012
+    """The merged configuration, secrets masked."""
+
+    def save(self, path: Path) -> None:
+        """Replace the file."""
+        write_json(path, self.model_dump())
+
+    def with_input(self, entry: InputEntry) -> list[InputEntry]:
+        """The inputs so far with `entry` as the last; an earlier entry of the same rows is replaced."""
+        return [known for known in self.inputs if known.digest != entry.digest] + [entry]
+
+
+def load_manifest(path: Path) -> Manifest | None:
+    """Read a manifest, or None where there is none or it cannot be read: a run must not fail for its diary."""
+    try:
+        return Manifest.model_validate(orjson.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are values."""
+    flat: Json = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def what_decides(settings: Mapping[str, Any]) -> Json:
+    """The settings of a server that decide what it answers: neither addresses nor secrets."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in _INCIDENTAL and not name.endswith(("base_url", "api_key", "headers"))
+    }
+
+
+def refuse_changes(before: Json, now: Json, output: Path) -> None:
+    """Compare what an output was begun with to what is asked now.
+
+    Raises:
+        ConfigError: They differ; the message lists every difference.
+    """
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if not names:
+        return
+    lines = "\n".join(f"  {name}: {before.get(name)!r} -> {now.get(name)!r}" for name in names)
+    raise ConfigError(
+        f"{output} was begun with other settings, so its rollouts would not be comparable\n{lines}",
+        "go back to the earlier settings, or give this run another output_jsonl_fpath; +accept_changes=true appends "
+        "all the same, +overwrite=true deletes what is there",
+    )
+
+
+def versions(packages: Iterable[str] = ("nemo-gym-lite", "aiohttp", "fastapi", "pydantic", "orjson")) -> Json:
+    """Versions of Python, the system and the packages that matter."""
+    found: Json = {"python": sys.version.split()[0], "system": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def now() -> str:
+    """The time of day, in UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,68 @@
+"""What a user may say on the command line of `ng_collect_rollouts`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+from nemo_gym_lite.config_types import Deadlines
+
+
+class CollectOptions(BaseModel):
+    """Options of `ng_collect_rollouts`, given as `+key=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    input_jsonl_fpath: Annotated[Path, Field(description="JSONL file of tasks")]
+    output_jsonl_fpath: Annotated[Path, Field(description="JSONL file that scored rollouts are appended to")]
+    agent_name: Annotated[
+        str | None, Field(description="instance name of the agent, for rows that name none in `agent_ref`")
+    ] = None
+    limit: Annotated[int | None, Field(ge=0, description="number of input rows to play; null or 0 plays all")] = None
+    num_repeats: Annotated[
+        PositiveInt | dict[str, PositiveInt],
+        Field(description="rollouts per input row; one number, or one by agent name with `_default`"),
+    ] = 1
+    num_samples_in_parallel: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(
+            validation_alias=AliasChoices("num_samples_in_parallel", "concurrency"),
+            description="rollouts in flight at once (alias: concurrency); auto is 100 for each model endpoint",
+        ),
+    ] = "auto"
+    responses_create_params: Annotated[
+        dict[str, Any], Field(description="laid over each row's own, for instance +responses_create_params.temperature=0.3")
+    ] = {}  # noqa: RUF012 - pydantic copies defaults
+    num_repeats_add_seed: Annotated[
+        bool, Field(description="send each repeat's number as the sampling seed, so that repeats differ")
+    ] = False
+    prompt_config: Annotated[
+        Path | None, Field(description="YAML file with `user` and `system` templates, for rows without an input")
+    ] = None
+    resume_from_cache: Annotated[
+        bool, Field(description="finish what an earlier run began; false refuses an output that has rows")
+    ] = True
+    overwrite: Annotated[bool, Field(description="delete the files of an earlier run first")] = False
+    accept_changes: Annotated[
+        bool, Field(description="append although model, sampling or agent changed since the output was begun")
+    ] = False
+    deadlines: Annotated[
+        Deadlines, Field(description="seconds that each wait may last, for instance +deadlines.call_s=120")
+    ] = Deadlines()
+    drain_s: Annotated[float, Field(ge=0, description="seconds that rollouts in flight get after Ctrl-C")] = 30.0
+    disable_aggregation: Annotated[bool, Field(description="do not write the aggregate metrics")] = False
+
+    @field_validator("limit")
+    @classmethod
+    def _zero_is_all(cls, limit: int | None) -> int | None:
+        return limit or None
+
+    @field_validator("num_repeats", mode="before")
+    @classmethod
+    def _null_is_one(cls, repeats: object) -> object:
+        return 1 if repeats is None else repeats
+
+    @field_validator("num_samples_in_parallel", mode="before")
+    @classmethod
+    def _null_is_auto(cls, concurrency: object) -> object:
+        return "auto" if concurrency is None else concurrency

@@ -1,0 +1,171 @@
+"""Turns tasks into specs, lazily: which rollouts are asked for, and by what name each is known for ever.
+
+Identity is by content: `_ng_key` is a hash of the task as asked (prompt and overrides applied) plus the agent's
+name, and `_ng_rollout_index` counts the rollouts of that key. Line numbers never enter, so a shuffled, cut or
+concatenated input names the same rollouts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
+
+KEY = "_ng_key"
+TASK_INDEX = "_ng_task_index"
+ROLLOUT_INDEX = "_ng_rollout_index"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One input row.
+
+    Attributes:
+        line: Its line number in the file, from 1.
+        row: The JSON object.
+    """
+
+    line: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One rollout that is owed.
+
+    Attributes:
+        row: The task as asked, the same object for all repeats of a task.
+        key: Hash of the task as asked and the agent's name, 32 hex digits.
+        task_index: Label of the task, in order of first appearance.
+        rollout_index: Number of this rollout within `key`, from 0.
+        agent_name: Instance name of the agent that plays it.
+    """
+
+    row: dict[str, Any]
+    key: str
+    task_index: int
+    rollout_index: int
+    agent_name: str
+
+    @property
+    def identity(self) -> int:
+        """Fingerprint of (key, rollout_index)."""
+        return identity(self.key, self.rollout_index)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What is asked for beyond the input file.
+
+    Attributes:
+        agent_name: Agent for rows that name none.
+        repeats: Rollouts per input row; by agent name, or one number for all.
+        params: Fields laid over each row's `responses_create_params`.
+        add_seed: Write `seed = rollout index` into `metadata.extra_body`, so that repeats differ.
+        prompt: Template that makes the input of rows that have none: `user` and, optionally, `system`.
+    """
+
+    agent_name: str | None = None
+    repeats: int | Mapping[str, int] = 1
+    params: Mapping[str, Any] = field(default_factory=dict)
+    add_seed: bool = False
+    prompt: Mapping[str, str] | None = None
+
+    def repeats_of(self, agent_name: str) -> int:
+        """Rollouts per input row of that agent."""
+        if isinstance(self.repeats, int):
+            return self.repeats
+        return self.repeats.get(agent_name, self.repeats.get("_default", 1))
+
+
+def agent_name_of(row: Mapping[str, Any]) -> str | None:
+    """The agent that a row asks for in its `agent_ref`, or None."""
+    reference = row.get("agent_ref")
+    name = reference.get("name") if isinstance(reference, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def identity(key: str, rollout_index: int) -> int:
+    """Fingerprint of one rollout, as the resume table stores it."""
+    return fingerprint(f"{key}:{rollout_index}".encode())
+
+
+def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> Iterator[Spec]:
+    """Yield every rollout that the tasks ask for; all repeats of a task are adjacent, to share its prompt's cache.
+
+    Args:
+        tasks: The input; identical rows are further rollouts of one task.
+        settings: Agent, repeats, overrides.
+        expected: Number of tasks, as a hint for the table of keys already seen.
+    """
+    played, labels = FingerprintTable(expected), FingerprintTable(expected)
+    for task in tasks:
+        agent_name = agent_name_of(task.row) or settings.agent_name or ""
+        row = as_asked(task.row, settings)
+        key = task_key(row, agent_name)
+        mark = fingerprint(key.encode())
+        first = played.get(mark) or 0
+        repeats = settings.repeats_of(agent_name)
+        played.set(mark, first + repeats)
+        label = labels.get(mark)
+        if label is None:
+            labels.set(mark, label := len(labels))
+        own_label = task.row.get(TASK_INDEX)
+        for index in range(first, first + repeats):
+            yield Spec(
+                _with_seed(row, index) if settings.add_seed else row,
+                key,
+                own_label if isinstance(own_label, int) else label,
+                index,
+                agent_name,
+            )
+
+
+def as_asked(row: dict[str, Any], settings: PlanSettings) -> dict[str, Any]:
+    """The task with prompt template and overrides applied and without labels; the input row is not changed.
+
+    Raises:
+        ConfigError: The prompt template does not fit the row.
+    """
+    asked = {name: value for name, value in row.items() if not name.startswith("_ng_") and name != "agent_ref"}
+    params = asked["responses_create_params"]
+    if settings.prompt is not None:
+        if params.get("input"):
+            raise ConfigError(
+                "prompt_config is given, and this row already has `responses_create_params.input`",
+                "leave prompt_config out, or remove the input from the rows",
+            )
+        params = {**params, "input": _messages(settings.prompt, row)}
+    asked["responses_create_params"] = {**params, **settings.params}
+    return asked
+
+
+def task_key(asked: dict[str, Any], agent_name: str) -> str:
+    """Hash of a task as asked and its agent, the same for any order of its fields."""
+    digest = blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=16)
+    digest.update(b"\0" + agent_name.encode())
+    return digest.hexdigest()
+
+
+def _messages(prompt: Mapping[str, str], row: Mapping[str, Any]) -> list[dict[str, str]]:
+    try:
+        return [
+            {"role": role, "content": prompt[role].format_map(row)} for role in ("system", "user") if prompt.get(role)
+        ]
+    except KeyError as error:
+        raise ConfigError(
+            f"prompt_config names the field {error}, which this row does not have", f"its fields are {', '.join(row)}"
+        ) from None
+
+
+def _with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:
+    params = row["responses_create_params"]
+    metadata = params.get("metadata") or {}
+    extra_body = orjson.loads(metadata.get("extra_body") or "{}")
+    extra_body["seed"] = seed
+    metadata = {**metadata, "extra_body": orjson.dumps(extra_body).decode()}
+    return {**row, "responses_create_params": {**params, "metadata": metadata}}

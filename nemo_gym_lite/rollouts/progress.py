@@ -1,0 +1,107 @@
+"""Shows how far a run is, a few times a second at most and off the path of the rollouts."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from tqdm import tqdm
+
+_DESCRIPTION = "Collecting rollouts"
+_LINE_INTERVAL_S = 10.0
+"""Without a terminal, a line every so often: enough to follow a log, too little to fill a disk."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the rollouts so far; the collector counts, the display reads.
+
+    Attributes:
+        total: Rollouts that the plan holds.
+        kept: Rollouts found finished when the run began.
+        delivered: Rollouts scored and written by this run.
+        failed: Rollouts of this run that ended in the sidecar.
+        in_flight: Rollouts being played now.
+        max_in_flight: The most there ever were at once.
+        mean_reward: Mean reward over everything in the output, None before the first.
+        failure_classes: Failures by class.
+    """
+
+    total: int
+    kept: int = 0
+    delivered: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    mean_reward: float | None = None
+    failure_classes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> int:
+        """Rollouts that are out of the way: kept, delivered or failed."""
+        return self.kept + self.delivered + self.failed
+
+    def postfix(self) -> str:
+        """`reward=0.73, failed=2`, what the bar ends with."""
+        reward = "-" if self.mean_reward is None else f"{self.mean_reward:.2f}"
+        return f"reward={reward}, failed={self.failed}"
+
+
+class Progress:
+    """A bar on a terminal, plain lines elsewhere; `show` may be called as often as one likes.
+
+    Args:
+        tally: What is shown.
+        stream: Where to; stderr by default.
+    """
+
+    def __init__(self, tally: Tally, stream: TextIO | None = None) -> None:
+        self._tally = tally
+        self._stream = stream or sys.stderr
+        self._began = self._last_line = time.monotonic()
+        self._bar: tqdm[None] | None = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=tally.total,
+                initial=tally.ended,
+                desc=_DESCRIPTION,
+                file=self._stream,
+                mininterval=0.0,
+                dynamic_ncols=True,
+            )
+
+    def show(self) -> None:
+        """Show the state of now."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._tally.postfix(), refresh=False)
+            self._bar.n = self._tally.ended
+            self._bar.refresh()
+        elif time.monotonic() - self._last_line >= _LINE_INTERVAL_S:
+            self._last_line = time.monotonic()
+            self._write_line()
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self._bar is None:
+            print(text, file=self._stream, flush=True)
+        else:
+            self._bar.write(text, file=self._stream)
+
+    def close(self) -> None:
+        """Show the last state and end the bar."""
+        if self._bar is not None:
+            self.show()
+            self._bar.close()
+        else:
+            self._write_line()
+
+    def _write_line(self) -> None:
+        done, total = self._tally.ended, self._tally.total
+        elapsed_s = max(time.monotonic() - self._began, 1e-6)
+        rate = (self._tally.delivered + self._tally.failed) / elapsed_s
+        print(
+            f"{_DESCRIPTION}: {100 * done // max(total, 1):3d}% {done}/{total} "
+            f"[{tqdm.format_interval(elapsed_s)}, {rate:.2f}it/s, {self._tally.postfix()}]",
+            file=self._stream,
+            flush=True,
+        )

@@ -1,0 +1,106 @@
+"""Finds out what an output already holds, so that the same command finishes the work instead of repeating it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemo_gym_lite.errors import OutputError
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
+from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, Spec, identity
+
+Row = dict[str, Any]
+
+
+class Done:
+    """The rollouts that an output already holds, and how often each of the others failed so far.
+
+    Attributes:
+        rows: Scored rollouts found.
+        duplicates: Lines that repeat a rollout found before; they are left where they are.
+        malformed: Lines that are not JSON objects; they are left where they are, and owed again.
+    """
+
+    def __init__(self) -> None:
+        self._delivered = FingerprintTable()
+        self._attempts = FingerprintTable()
+        self._terminal = FingerprintTable()
+        self.rows = self.duplicates = self.malformed = 0
+
+    def delivered(self, spec: Spec) -> bool:
+        """Whether the output holds this rollout."""
+        return spec.identity in self._delivered
+
+    def owed(self, spec: Spec) -> bool:
+        """Whether this rollout is still to be played: not delivered, and not failed in a way that is final."""
+        mark = spec.identity
+        return mark not in self._delivered and mark not in self._terminal
+
+    def attempts(self, spec: Spec) -> int:
+        """How often this rollout failed in earlier runs."""
+        return self._attempts.get(spec.identity) or 0
+
+    def note_rollout(self, row: Row, path: Path) -> bool:
+        """Count a line of the output; False if it repeats a rollout.
+
+        Raises:
+            OutputError: The row has no identity, so it is not ours to append to.
+        """
+        key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
+        if not isinstance(key, str) or not isinstance(index, int):
+            raise OutputError(
+                f"{path} holds rows without `{KEY}`: another program wrote them, so nobody can say which tasks "
+                "they answer",
+                "give this run another output_jsonl_fpath, or delete the file with +overwrite=true",
+            )
+        if not self._delivered.add(identity(key, index)):
+            self.duplicates += 1
+            return False
+        self.rows += 1
+        return True
+
+    def note_failure(self, row: Row) -> None:
+        """Count a line of the sidecar."""
+        key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
+        if isinstance(key, str) and isinstance(index, int):
+            mark = identity(key, index)
+            self._attempts.set(mark, (self._attempts.get(mark) or 0) + 1)
+            if row.get("_ng_failure_terminal"):
+                self._terminal.add(mark)
+
+
+def scan(files: OutputFiles, observe: Callable[[Row], None]) -> Done:
+    """Read an output and its sidecar once, a line at a time.
+
+    Args:
+        files: The output; files that are not there count as empty.
+        observe: Called with every distinct scored row, to take it into the metrics.
+
+    Raises:
+        OutputError: The output was written by another program.
+    """
+    done = Done()
+    for row in _rows(files.rollouts, done):
+        if done.note_rollout(row, files.rollouts):
+            observe(row)
+    for row in _rows(files.failures, done):
+        done.note_failure(row)
+    return done
+
+
+def _rows(path: Path, done: Done) -> Iterator[Row]:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                done.malformed += 1
+                continue
+            if isinstance(row, dict):
+                yield row
+            else:
+                done.malformed += 1

@@ -1,0 +1,104 @@
+"""Reads tasks from a JSONL file, one at a time, and checks the whole file before a run starts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.plan import Task, agent_name_of
+
+
+@dataclass(frozen=True, slots=True)
+class InputSummary:
+    """What a check of the input found.
+
+    Attributes:
+        tasks: Rows that will be played, after `limit`.
+        rows_by_agent: Number of rows for each agent that they name; None stands for rows that name none.
+        digest: Hash of the rows' bytes, to tell one input from another.
+    """
+
+    tasks: int
+    rows_by_agent: dict[str | None, int]
+    digest: str
+
+
+def read_tasks(path: Path, limit: int | None = None) -> Iterator[Task]:
+    """Yield the tasks of a JSONL file, lazily; blank lines are skipped.
+
+    Args:
+        path: The file.
+        limit: Stop after so many tasks; None reads all.
+
+    Raises:
+        ConfigError: A line is not a JSON object with `responses_create_params`; names file, line and problem.
+    """
+    for line, text in _lines(path, limit):
+        yield Task(line, _parse(path, line, text))
+
+
+def check_input(
+    path: Path, limit: int | None = None, check: Callable[[Task], None] = lambda _: None
+) -> InputSummary:
+    """Read the whole input once before anything starts, so that a bad row 900,000 is found now.
+
+    Args:
+        path: The file.
+        limit: Stop after so many tasks; None reads all.
+        check: Called with every task; a ConfigError of it is raised with file and line before it.
+
+    Raises:
+        ConfigError: The file is missing, empty, or holds a malformed row.
+    """
+    if not path.is_file():
+        raise ConfigError(f"input_jsonl_fpath: no such file: {path}", "give the path of a JSONL file of tasks")
+    digest = blake2b(digest_size=16)
+    rows_by_agent: dict[str | None, int] = {}
+    for line, text in _lines(path, limit):
+        digest.update(text)
+        task = Task(line, _parse(path, line, text))
+        try:
+            check(task)
+        except ConfigError as error:
+            raise ConfigError(f"{path}, line {line}: {error.message}", error.hint) from None
+        name = agent_name_of(task.row)
+        rows_by_agent[name] = rows_by_agent.get(name, 0) + 1
+    if not rows_by_agent:
+        raise ConfigError(f"input_jsonl_fpath: {path} holds no task", "one JSON object per line is expected")
+    return InputSummary(sum(rows_by_agent.values()), rows_by_agent, digest.hexdigest())
+
+
+def _lines(path: Path, limit: int | None) -> Iterator[tuple[int, bytes]]:
+    taken = 0
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                if taken == limit:
+                    return
+                if stripped := text.strip():
+                    taken += 1
+                    yield number, stripped
+    except OSError as error:
+        raise ConfigError(f"input_jsonl_fpath: cannot read {path}: {error.strerror}") from error
+
+
+def _parse(path: Path, line: int, text: bytes) -> dict[str, Any]:
+    try:
+        row = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        shown = text[:80].decode(errors="replace")
+        raise ConfigError(
+            f"{path}, line {line}: not JSON: {error}\n  {shown}", "every line of the input is one JSON object"
+        ) from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path}, line {line}: a JSON object is expected, not {type(row).__name__}")
+    if not isinstance(row.get("responses_create_params"), dict):
+        raise ConfigError(
+            f"{path}, line {line}: `responses_create_params` is missing or not an object",
+            'a task looks like {"responses_create_params": {"input": "..."}, ...}',
+        )
+    return row

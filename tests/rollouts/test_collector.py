@@ -1,0 +1,195 @@
+"""Every spec that enters a slot leaves as exactly one line, whatever its agent does."""
+
+import asyncio
+import math
+
+import orjson
+import pytest
+
+from nemo_gym_lite.errors import FailedCallError, OutputError
+from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.plan import PlanSettings, Task, plan
+from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.sink import Sink
+
+
+class Agent:
+    """Plays by a function of the row, and counts how many play at once."""
+
+    def __init__(self, play):
+        self._play = play
+        self.playing = self.most = self.plays = 0
+
+    async def run(self, row):
+        self.playing += 1
+        self.plays += 1
+        self.most = max(self.most, self.playing)
+        try:
+            await asyncio.sleep(0)
+            answer = self._play(row["n"])
+            return await answer if asyncio.iscoroutine(answer) else answer
+        finally:
+            self.playing -= 1
+
+
+class Run:
+    def __init__(self, tmp_path, play, count=20, **settings):
+        self.files = OutputFiles(tmp_path / "out.jsonl")
+        self.sink = Sink(self.files)
+        self.agent = Agent(play)
+        self.tally = Tally(count)
+        self.pulled = 0
+        self.collector = Collector(
+            self._specs(count),
+            {"a": self.agent},
+            self.sink,
+            self.tally,
+            lambda row: None,
+            CollectorSettings(**{"concurrency": 5, **settings}),
+        )
+
+    def _specs(self, count):
+        rows = (Task(n, {"responses_create_params": {"input": str(n)}, "n": n}) for n in range(count))
+        for spec in plan(rows, PlanSettings("a")):
+            self.pulled += 1
+            yield spec
+
+    async def play(self):
+        try:
+            await self.collector.run(Progress(self.tally))
+        finally:
+            self.sink.close()
+
+    def lines(self, path):
+        return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    @property
+    def rollouts(self):
+        return self.lines(self.files.rollouts)
+
+    @property
+    def failures(self):
+        return self.lines(self.files.failures)
+
+
+def scored(n):
+    return {"response": {"usage": {"total_tokens": n}}, "reward": 1.0}
+
+
+async def test_every_task_becomes_a_row_with_its_own_fields_and_labels(tmp_path):
+    run = Run(tmp_path, scored)
+    await run.play()
+
+    rows = sorted(run.rollouts, key=lambda row: row["n"])
+    assert [row["n"] for row in rows] == list(range(20))
+    assert rows[3]["usage"] == {"total_tokens": 3}
+    assert rows[3]["agent_ref"] == {"type": "responses_api_agents", "name": "a"}
+    assert {"reward", "response", "_ng_key", "_ng_task_index", "_ng_rollout_index"} <= rows[3].keys()
+    assert run.failures == []
+
+
+async def test_no_more_are_in_flight_than_asked_and_a_spec_is_pulled_only_for_a_free_slot(tmp_path):
+    gate = asyncio.Event()
+
+    async def wait(n):
+        await gate.wait()
+        return scored(n)
+
+    run = Run(tmp_path, wait)
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.05)
+    assert (run.pulled, run.agent.most) == (5, 5)
+    gate.set()
+    await playing
+
+    assert len(run.rollouts) == 20
+    assert run.agent.most == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure_class"),
+    [
+        (FailedCallError("rate_limited", "too many requests"), "rate_limited"),
+        (ValueError("the author's bug"), "agent_failed"),
+        ({"response": {}, "reward": math.nan}, "verify_failed"),
+        ({"response": {}, "reward": None}, "verify_failed"),
+        ({"response": {}}, "verify_failed"),
+        ({"response": {}, "reward": 0.0, "_ng_failure_class": "judge_failed"}, "judge_failed"),
+        ({"response": {}, "reward": 0.0, "_ng_no_persist": True}, "not_persisted"),
+    ],
+)
+async def test_a_failure_never_becomes_a_reward_and_costs_only_its_own_rollout(tmp_path, answer, failure_class):
+    def play(n):
+        if n == 7 and isinstance(answer, Exception):
+            raise answer
+        return answer if n == 7 else scored(n)
+
+    run = Run(tmp_path, play)
+    await run.play()
+
+    assert len(run.rollouts) == 19
+    [failure] = run.failures
+    assert failure["_ng_failure_class"] == failure_class
+    assert failure["n"] == 7
+    assert "reward" not in failure
+    assert run.tally.failure_classes == {failure_class: 1}
+
+
+async def test_an_episode_that_never_ends_is_given_up_at_its_deadline(tmp_path):
+    run = Run(tmp_path, lambda n: asyncio.sleep(3600) if n == 3 else scored(n), episode_s=0.05)
+    await run.play()
+
+    assert len(run.rollouts) == 19
+    assert [failure["_ng_failure_class"] for failure in run.failures] == ["timeout"]
+
+
+async def test_a_first_stop_lets_rollouts_in_flight_finish_and_starts_no_other(tmp_path):
+    gate = asyncio.Event()
+
+    async def wait(n):
+        await gate.wait()
+        return scored(n)
+
+    run = Run(tmp_path, wait)
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.05)
+    run.collector.stop()
+    gate.set()
+    await playing
+
+    assert len(run.rollouts) == 5
+    assert run.collector.stopped_early
+
+
+async def test_a_second_stop_cancels_and_leaves_only_whole_lines(tmp_path):
+    run = Run(tmp_path, lambda n: scored(n) if n < 3 else asyncio.sleep(3600))
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.05)
+    run.collector.stop()
+    run.collector.stop()
+    await playing
+
+    assert len(run.rollouts) == 3
+    assert run.failures == []
+
+
+async def test_rollouts_that_do_not_finish_within_the_drain_time_are_cancelled(tmp_path):
+    run = Run(tmp_path, lambda n: asyncio.sleep(3600), drain_s=0.05)
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.02)
+    run.collector.stop()
+    await asyncio.wait_for(playing, 5)
+
+    assert run.rollouts == []
+
+
+async def test_an_output_that_cannot_be_written_ends_the_run_with_its_error(tmp_path, monkeypatch):
+    run = Run(tmp_path, scored)
+
+    def refuse(record):
+        raise OutputError("cannot write: no space left on device")
+
+    monkeypatch.setattr(run.sink.rollouts, "append", refuse)
+    with pytest.raises(OutputError, match="no space"):
+        await run.play()

@@ -1,0 +1,84 @@
+"""The aggregates of a run equal what one gets by keeping every row."""
+
+import random
+import statistics
+
+import orjson
+import pytest
+
+from nemo_gym_lite.reward_profile import compute_aggregate_metrics
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.metrics import RunMetrics
+from nemo_gym_lite.rollouts.report import write_metrics
+
+
+def rows(count, tasks):
+    draw = random.Random(3)
+    for number in range(count):
+        yield {
+            "_ng_task_index": number % tasks,
+            "_ng_rollout_index": number // tasks,
+            "agent_ref": {"name": "a"},
+            "reward": float(draw.random() < 0.6),
+            "ok": draw.random() < 0.5,
+            "note": "text",
+            "usage": {"input_tokens": draw.randrange(99), "total_tokens": draw.randrange(99), "details": {}},
+        } | ({"rare": draw.random()} if number % 7 == 0 else {})
+
+
+def collected(found):
+    metrics = RunMetrics()
+    for row in found:
+        metrics.add(row)
+    return metrics
+
+
+def test_statistics_are_exact_for_fields_that_only_some_rows_have():
+    found = list(rows(500, 100))
+    result = collected(found).agents["a"].agent_metrics()
+    rare = [row["rare"] for row in found if "rare" in row]
+
+    assert result["mean/rare"] == pytest.approx(statistics.fmean(rare))
+    assert result["median/rare"] == statistics.median(rare)
+    assert result["std/rare"] == pytest.approx(statistics.stdev(rare))
+    assert (result["min/rare"], result["max/rare"]) == (min(rare), max(rare))
+    assert "mean/note" not in result
+    assert "mean/_ng_task_index" not in result
+
+
+def test_running_aggregates_equal_the_ones_made_from_all_rows(tmp_path):
+    found = list(rows(60, 20))
+    files = OutputFiles(tmp_path / "out.jsonl")
+    write_metrics(files, collected(found), {})
+    [ours] = orjson.loads(files.metrics.read_bytes())
+    whole = compute_aggregate_metrics([{**row, "response": {"usage": row["usage"]}} for row in found])
+
+    assert ours["agent_ref"] == {"name": "a"}
+    assert ours["agent_metrics"] == pytest.approx(whole.agent_metrics)
+    assert ours["key_metrics"] == pytest.approx(whole.key_metrics)
+    assert len(ours["group_level_metrics"]) == 20
+    for group, other in zip(ours["group_level_metrics"], whole.group_level_metrics, strict=True):
+        assert group["num_rollouts"] == other["num_rollouts"] == 3
+        assert group["mean/reward"] == pytest.approx(other["mean/reward"])
+        assert [info["rollout_id"] for info in group["rollout_infos"]] == [
+            info["rollout_id"] for info in other["rollout_infos"]
+        ]
+
+
+def test_what_an_environment_computes_itself_is_laid_over_ours(tmp_path):
+    files = OutputFiles(tmp_path / "out.jsonl")
+    keys = write_metrics(
+        files, collected(rows(4, 2)), {"a": {"agent_metrics": {"pass@1": 50.0}, "key_metrics": {"pass@1": 50.0}}}
+    )
+    [summary] = orjson.loads(files.metrics.read_bytes())
+
+    assert keys == {"a": {"pass@1": 50.0}}
+    assert summary["agent_metrics"]["pass@1"] == 50.0
+    assert "mean/reward" in summary["agent_metrics"]
+
+
+def test_a_run_without_rows_writes_an_empty_list(tmp_path):
+    files = OutputFiles(tmp_path / "out.jsonl")
+    write_metrics(files, RunMetrics(), {})
+
+    assert orjson.loads(files.metrics.read_bytes()) == []
