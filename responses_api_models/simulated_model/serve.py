@@ -1,0 +1,57 @@
+"""Runs one simulated engine alone: `python -m responses_api_models.simulated_model.serve --port 8000`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from pydantic import ValidationError
+
+from responses_api_models.simulated_model.server import SimulatedEngine
+from responses_api_models.simulated_model.settings import EngineSettings
+
+
+async def serve(settings: EngineSettings, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    engine = SimulatedEngine(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await engine.start(host, port)
+    sys.stdout.write(f"simulated engine ready: policy_base_url: http://{host}:{engine.port}/v1\n")
+    sys.stdout.flush()
+    await stopped.wait()
+    await engine.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(description="A seeded engine that speaks vLLM's HTTP, without a GPU.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free port and prints it")
+    parser.add_argument(
+        "--model", action="append", default=[], help="name it serves; every name if not given"
+    )
+    parser.add_argument(
+        "--settings", default="{}", help="JSON of further settings, see settings.py, or @FILE"
+    )
+    options = parser.parse_args(argv)
+    given = options.settings
+    try:
+        text = Path(given[1:]).read_text() if given.startswith("@") else given
+        settings = EngineSettings.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        parser.error(str(error))
+    if options.model:
+        settings = settings.model_copy(update={"models": tuple(options.model)})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, options.host, options.port))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

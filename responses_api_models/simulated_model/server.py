@@ -1,0 +1,258 @@
+"""The simulated engine as an HTTP server that speaks vLLM's routes.
+
+It is aiohttp's low-level server: resets and half bodies need the connection, and routing is one lookup.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.errors import EndpointError
+from responses_api_models.simulated_model.answer_keys import read_answer_keys
+from responses_api_models.simulated_model.conversation import Conversation, of_chat, of_responses
+from responses_api_models.simulated_model.faults import FAULT_BODIES, FAULT_STATUS, FaultDice
+from responses_api_models.simulated_model.metrics_page import metrics_page
+from responses_api_models.simulated_model.policy import Policy
+from responses_api_models.simulated_model.refusals import (
+    error_body,
+    over_long_prompt,
+    refusal,
+    unanswerable_limit,
+    unknown_model,
+)
+from responses_api_models.simulated_model.replies import chat_reply, responses_reply
+from responses_api_models.simulated_model.scheduler import Scheduler
+from responses_api_models.simulated_model.settings import EngineSettings, Faults
+from responses_api_models.simulated_model.stats import EngineStats
+from responses_api_models.simulated_model.wire import (
+    bytes_reply,
+    half_body,
+    json_reply,
+    parse_json,
+    read_json,
+    reset,
+)
+
+Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_CLOSE_S = 0.1
+"""Seconds that stopping waits for open requests: an engine that hangs must still be able to stop."""
+
+
+class SimulatedEngine:
+    """One engine.
+
+    Attributes:
+        settings: What it was told.
+        stats: What it has seen.
+        faults: How it misbehaves; `faults.load(Faults(...))` changes that while it runs.
+    """
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        self.stats = EngineStats(self.settings.sessions_kept, self.settings.prompts_kept)
+        self.faults = FaultDice(self.settings.faults, self.settings.seed)
+        self.scheduler = Scheduler(self.settings)
+        self.port = 0
+        self._policy = Policy(self.settings, read_answer_keys(self.settings.answer_keys))
+        self._routes: dict[tuple[str, str], Route] = {
+            ("POST", "/v1/chat/completions"): self._chat,
+            ("POST", "/v1/responses"): self._responses,
+            ("POST", "/tokenize"): self._tokenize,
+            ("GET", "/v1/models"): self._models,
+            ("GET", "/health"): _health,
+            ("GET", "/metrics"): self._metrics,
+            ("GET", "/"): self._liveness,
+            ("GET", "/simulator/stats"): self._stats,
+            ("POST", "/simulator/faults"): self._set_faults,
+            ("POST", "/simulator/reset"): self._clear,
+        }
+        self._paths = {path: method for method, path in self._routes}
+        self._runner: web.ServerRunner | None = None
+        self._server: web.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What goes into `policy_base_url`: the URL with `/v1`."""
+        return f"{self.url}/v1"
+
+    async def start(self, host: str = "127.0.0.1", port: int | None = None) -> None:
+        """Listen; port 0 takes a free one, None the one it had before it was stopped."""
+        self._server = web.Server(self._answer, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=_CLOSE_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, self.port if port is None else port, backlog=2048)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._runner is not None and self._server is not None:
+            for connection in self._server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await self._runner.cleanup()
+            self._runner = self._server = None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Find the route; unknown ones get vLLM's (FastAPI's) replies."""
+        route = self._routes.get((request.method, request.path))
+        if route is not None:
+            return await route(request)
+        if method := self._paths.get(request.path):
+            return json_reply({"detail": "Method Not Allowed"}, 405, {"Allow": method})
+        return json_reply({"detail": "Not Found"}, 404)
+
+    async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._counted(request, of_chat)
+
+    async def _responses(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._counted(request, of_responses)
+
+    async def _counted(
+        self, request: web.BaseRequest, read: Callable[[Json], Conversation]
+    ) -> web.StreamResponse:
+        """Answer a generation request, and count it whatever becomes of it."""
+        self.stats.arrive(request.headers.get("X-Session-ID"))
+        status: int | None = None
+        try:
+            reply = await self._generate(request, read)
+            closing = request.transport is None or request.transport.is_closing()
+            status = None if closing else reply.status  # of a broken reply no status line can be trusted
+        except EndpointError as error:
+            status = error.status or 500
+            self.stats.rejected += status == 503
+            reply = bytes_reply(error.body, status)
+        except asyncio.CancelledError:
+            self.stats.aborted += 1
+            raise
+        finally:
+            self.stats.leave(status)
+        return reply
+
+    async def _generate(
+        self, request: web.BaseRequest, read: Callable[[Json], Conversation]
+    ) -> web.StreamResponse:
+        content = await request.content.read()
+        fault = self.faults.draw()
+        if fault is not None and (reply := await self._fault_without_answer(request, fault)) is not None:
+            return reply
+        body = parse_json(content)
+        conversation = read(body)
+        prompt_tokens = self._checked(body, conversation)
+        answer = self._policy.answer(conversation, self.stats.prompts.get(conversation.digest, 0))
+        if answer.fault is not None:
+            fault = answer.fault
+            if (reply := await self._fault_without_answer(request, fault)) is not None:
+                return reply
+        generated = answer.completion_tokens()
+        await self.scheduler.hold(prompt_tokens, generated)
+        if read is of_chat:
+            content = orjson.dumps(chat_reply(body, conversation, answer, prompt_tokens))
+        else:
+            content = orjson.dumps(responses_reply(body, answer, prompt_tokens))
+        if fault == "half_body":
+            return half_body(request, content)
+        self.stats.complete(conversation.digest, prompt_tokens, generated, answer.finish_reason)
+        return bytes_reply(content)
+
+    async def _fault_without_answer(self, request: web.BaseRequest, fault: str) -> web.Response | None:
+        """Play a fault; None where an answer is still due (`slow`, `half_body`)."""
+        self.stats.by_fault[fault] += 1
+        if fault in FAULT_BODIES:
+            headers = self.faults.retry_after() if fault == "rate_limited" else None
+            return bytes_reply(FAULT_BODIES[fault], FAULT_STATUS[fault], headers)
+        if fault == "reset":
+            return reset(request)
+        if fault == "hang":
+            await asyncio.get_running_loop().create_future()
+        if fault == "slow":
+            await asyncio.sleep(self.faults.faults.slow_s)
+        return None
+
+    def _checked(self, body: Json, conversation: Conversation) -> int:
+        """Refuse what vLLM refuses; returns the prompt's tokens."""
+        models, longest, limit = self.settings.models, self.settings.max_model_len, conversation.max_tokens
+        if models and body.get("model") not in models:
+            raise unknown_model(body.get("model"), models)
+        if not conversation.rendered:
+            message = "Cannot apply chat template to an empty conversation. Provide at least one message."
+            raise refusal(message)
+        if limit is not None and not 1 <= limit <= longest:
+            raise unanswerable_limit(limit, longest)
+        prompt_tokens = conversation.prompt_tokens()
+        if prompt_tokens >= longest:
+            raise over_long_prompt(longest)
+        return prompt_tokens
+
+    async def _tokenize(self, request: web.BaseRequest) -> web.Response:
+        body = await read_json(request)
+        if "prompt" in body:
+            body = {"messages": [{"role": "user", "content": body["prompt"]}]}
+        ids = of_chat(body).prompt_ids()
+        return json_reply(
+            {
+                "count": len(ids),
+                "max_model_len": self.settings.max_model_len,
+                "tokens": ids,
+                "token_strs": None,
+            }
+        )
+
+    async def _models(self, _: web.BaseRequest) -> web.Response:
+        names = self.settings.models or ("simulated",)
+        card = {"object": "model", "created": 0, "owned_by": "simulated", "parent": None}
+        length = self.settings.max_model_len
+        cards = [
+            {"id": name, **card, "root": name, "max_model_len": length, "permission": []} for name in names
+        ]
+        return json_reply({"object": "list", "data": cards})
+
+    async def _liveness(self, _: web.BaseRequest) -> web.Response:
+        return json_reply({"status": "ok", "name": "simulated_model"})
+
+    async def _metrics(self, _: web.BaseRequest) -> web.Response:
+        page = metrics_page(self.stats, self.scheduler, self.settings)
+        return web.Response(body=page, content_type="text/plain", charset="utf-8")
+
+    async def _stats(self, request: web.BaseRequest) -> web.Response:
+        asked = request.query
+        return json_reply(self.stats.as_json(sessions="sessions" in asked, prompts="prompts" in asked))
+
+    async def _set_faults(self, request: web.BaseRequest) -> web.Response:
+        try:
+            faults = Faults.model_validate_json(await request.content.read() or b"{}")
+        except ValidationError as error:
+            return json_reply(error_body(400, str(error), "BadRequestError"), 400)
+        self.faults.load(faults)
+        return json_reply(faults.model_dump())
+
+    async def _clear(self, _: web.BaseRequest) -> web.Response:
+        self.stats.clear()
+        return json_reply(self.stats.as_json())
+
+
+@asynccontextmanager
+async def running_engine(
+    settings: EngineSettings | None = None, port: int = 0
+) -> AsyncIterator[SimulatedEngine]:
+    """An engine that listens on 127.0.0.1 for the length of the block, in this event loop."""
+    engine = SimulatedEngine(settings)
+    await engine.start(port=port)
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def _health(_: web.BaseRequest) -> web.Response:
+    return web.Response()
