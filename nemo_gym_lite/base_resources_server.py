@@ -1,0 +1,156 @@
+"""What an environment subclasses: sessions to seed, tools to call, rollouts to verify, metrics to compute."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config_types import (
+    AggregateMetrics,
+    AggregateMetricsRequest,
+    BaseRunServerInstanceConfig,
+)
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.judge import judge_failsafe
+from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
+from nemo_gym_lite.server_utils import SimpleServer
+from nemo_gym_lite.serving.calls import PlainRoute
+
+__all__ = [
+    "AggregateMetrics",
+    "AggregateMetricsRequest",
+    "BaseMultiRewardVerifyResponse",
+    "BaseResourcesServer",
+    "BaseResourcesServerConfig",
+    "BaseRunRequest",
+    "BaseSeedSessionRequest",
+    "BaseSeedSessionResponse",
+    "BaseVerifyRequest",
+    "BaseVerifyResponse",
+    "NeMoGymResponse",
+    "ReverifyMode",
+    "SimpleResourcesServer",
+]
+
+
+class ReverifyMode(StrEnum):
+    """Whether finished rollouts can be scored again."""
+
+    STATELESS = "stateless"
+    UNSUPPORTED = "unsupported"
+    UNKNOWN = "unknown"
+
+
+class BaseResourcesServerConfig(BaseRunServerInstanceConfig):
+    """Config of an environment; subclasses add their own fields."""
+
+    REVERIFY_MODE: ClassVar[ReverifyMode] = ReverifyMode.UNKNOWN
+
+    expose_tools_over_mcp: bool = False
+
+
+class BaseRunRequest(BaseModel):
+    """A row to play."""
+
+    responses_create_params: NeMoGymResponseCreateParamsNonStreaming
+
+
+class BaseVerifyRequest(BaseRunRequest):
+    """A played row to score."""
+
+    response: NeMoGymResponse
+
+
+class BaseVerifyResponse(BaseVerifyRequest):
+    """A scored row."""
+
+    reward: float
+
+
+class BaseMultiRewardVerifyResponse(BaseVerifyResponse):
+    """A row scored in several respects."""
+
+    reward_components: dict[str, float]
+
+
+class BaseSeedSessionRequest(BaseModel):
+    """The row for which a session is set up; subclasses name the fields they need."""
+
+
+class BaseSeedSessionResponse(BaseModel):
+    """What seeding replies; nothing by default."""
+
+
+class BaseResourcesServer(SimpleServer):
+    """A server of kind `resources_servers`."""
+
+    config: BaseResourcesServerConfig
+
+
+class SimpleResourcesServer(BaseResourcesServer):
+    """An environment. Authors define `verify`, and as needed `seed_session`, tools and metrics.
+
+    Tools are added in an override of `setup_webserver`: `app.post("/get_weather")(self.get_weather)`.
+    """
+
+    async def seed_session(self, body: BaseSeedSessionRequest) -> BaseSeedSessionResponse:
+        """Set up a session's state; called before the first turn if overridden."""
+        return BaseSeedSessionResponse()
+
+    async def verify(self, body: BaseVerifyRequest) -> BaseVerifyResponse:
+        """Score a rollout."""
+        raise NotImplementedError(f"{type(self).__name__} does not define verify")
+
+    def compute_metrics(self, tasks: list[list[Json]]) -> Json:
+        """The environment's own metrics over all rows, one inner list per task."""
+        return {}
+
+    def get_key_metrics(self, agent_metrics: Json) -> Json:
+        """The few of `agent_metrics` to look at first."""
+        return {name: value for name, value in agent_metrics.items() if name.startswith("mean/")}
+
+    async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
+        """Standard statistics plus the environment's own metrics."""
+        from nemo_gym_lite.reward_profile import compute_aggregate_metrics
+
+        return compute_aggregate_metrics(body.verify_responses, self.compute_metrics, self.get_key_metrics)
+
+    async def get_reverify_mode(self) -> str:
+        """Whether finished rollouts can be scored again."""
+        return str(self.config.REVERIFY_MODE)
+
+    def normalize_tool_name(self, name: str) -> str:
+        """`mcp__server__tool` -> `tool`."""
+        return name.split("__", 2)[-1] if name.startswith("mcp__") else name
+
+    def seeds_sessions(self) -> bool:
+        """Whether `seed_session` does anything."""
+        return type(self).seed_session is not SimpleResourcesServer.seed_session
+
+    def has_metrics(self) -> bool:
+        """Whether the environment computes metrics of its own."""
+        names = ("compute_metrics", "get_key_metrics", "aggregate_metrics")
+        return any(getattr(type(self), name) is not getattr(SimpleResourcesServer, name) for name in names)
+
+    def describe(self) -> Json:
+        """What `GET /` answers; our clients read from it which calls they may skip."""
+        facts = {"seeds_sessions": self.seeds_sessions(), "has_metrics": self.has_metrics()}
+        return super().describe() | facts
+
+    def setup_webserver(self) -> FastAPI:
+        """Make the app; authors call this and add their tools."""
+        if self.config.expose_tools_over_mcp:
+            raise ConfigError(
+                f"{self.config.name}.expose_tools_over_mcp=true: tools over MCP are not supported",
+                "remove the key; agents call the tools over HTTP",
+            )
+        app = FastAPI(title=self.config.name)
+        app.router.route_class = PlainRoute
+        self.setup_session_middleware(app)
+        app.post("/seed_session")(self.seed_session)
+        app.post("/verify")(judge_failsafe(self.verify))
+        app.post("/aggregate_metrics")(self.aggregate_metrics)
+        app.get("/reverify_mode")(self.get_reverify_mode)
+        return app

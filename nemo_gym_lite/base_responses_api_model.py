@@ -1,0 +1,139 @@
+"""What a model server subclasses: turns to answer, as plain JSON or in NeMo Gym's typed form."""
+
+from typing import Any
+
+import aiohttp
+import orjson
+from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+
+from nemo_gym_lite.clients import Json, ModelClient
+from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, Deadlines
+from nemo_gym_lite.openai_utils import (
+    NeMoGymChatCompletion,
+    NeMoGymChatCompletionCreateParamsNonStreaming,
+    NeMoGymResponse,
+    NeMoGymResponseCreateParamsNonStreaming,
+)
+from nemo_gym_lite.server_utils import SESSION_ID_KEY, SimpleServer
+
+__all__ = ["BaseResponsesAPIModelConfig", "Body", "SimpleResponsesAPIModel"]
+
+_RESPONSES_FIELDS = frozenset(NeMoGymResponseCreateParamsNonStreaming.model_fields)
+_CHAT_FIELDS = frozenset(NeMoGymChatCompletionCreateParamsNonStreaming.model_fields)
+
+
+class BaseResponsesAPIModelConfig(BaseRunServerInstanceConfig):
+    """Config of a model server; subclasses add their own fields."""
+
+
+class SimpleResponsesAPIModel(SimpleServer):
+    """A model server.
+
+    A subclass either answers plain JSON in `respond` and `chat`, which is the fast way, or overrides
+    NeMo Gym's `responses` and `chat_completions`.
+    """
+
+    config: BaseResponsesAPIModelConfig
+
+    async def respond(self, params: Json, session_id: str) -> Json:
+        """Answer Responses create params with a Responses object."""
+        raise NotImplementedError(f"{type(self).__name__} does not define respond")
+
+    async def chat(self, body: Json, session_id: str) -> Json:
+        """Answer a Chat Completions request."""
+        raise NotImplementedError(f"{type(self).__name__} does not define chat")
+
+    async def responses(
+        self, request: Request, body: NeMoGymResponseCreateParamsNonStreaming
+    ) -> NeMoGymResponse:
+        """Answer Responses create params, typed."""
+        params = body.model_dump(mode="json", exclude_unset=True)
+        return NeMoGymResponse.model_validate(await self.respond(params, session_id_of(request)))
+
+    async def chat_completions(
+        self, request: Request, body: NeMoGymChatCompletionCreateParamsNonStreaming
+    ) -> NeMoGymChatCompletion:
+        """Answer a Chat Completions request, typed."""
+        params = body.model_dump(mode="json", exclude_unset=True)
+        return NeMoGymChatCompletion.model_validate(await self.chat(params, session_id_of(request)))
+
+    @classmethod
+    def near_client(
+        cls, instance: Any, http: aiohttp.ClientSession, deadlines: Deadlines
+    ) -> ModelClient | None:
+        """The model as an object in the caller's process; None if it can only be served.
+
+        Args:
+            instance: The configured server (`name`, `config`, `url`).
+            http: The process's session.
+            deadlines: When calls end.
+        """
+        return None
+
+    def setup_webserver(self) -> FastAPI:
+        """Make the app."""
+        app = FastAPI(title=self.config.name)
+        self.setup_session_middleware(app)
+        own = type(self)
+        plain_responses = own.responses is SimpleResponsesAPIModel.responses
+        plain_chat = own.chat_completions is SimpleResponsesAPIModel.chat_completions
+        app.post("/v1/responses")(self._serve_respond if plain_responses else self.responses)
+        app.post("/v1/chat/completions")(self._serve_chat if plain_chat else self.chat_completions)
+        return app
+
+    async def _serve_respond(self, request: Request) -> Response:
+        params = _object(await request.body())
+        _check_responses_params(params)
+        reply = await self.respond(params, session_id_of(request))
+        return Response(orjson.dumps(reply), media_type="application/json")
+
+    async def _serve_chat(self, request: Request) -> Response:
+        body = _object(await request.body())
+        _require(body, "messages")
+        known = {name: value for name, value in body.items() if name in _CHAT_FIELDS}
+        reply = await self.chat(known, session_id_of(request))
+        return Response(orjson.dumps(reply), media_type="application/json")
+
+
+def session_id_of(request: Request) -> str:
+    """The episode that a request belongs to: the header `X-Session-ID`, else the cookie's session."""
+    named = request.headers.get("x-session-id")
+    return named or str(request.session[SESSION_ID_KEY])
+
+
+def _object(body: bytes) -> Json:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        details = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
+        raise RequestValidationError([{**details, "input": {}, "ctx": {"error": error.msg}}]) from error
+    if not isinstance(value, dict):
+        details = {"type": "dict_type", "loc": ("body",), "msg": "Input should be a valid dictionary"}
+        raise RequestValidationError([{**details, "input": value}])
+    return value
+
+
+def _check_responses_params(params: Json) -> None:
+    """Refuse what the API does not know; a misspelt sampling parameter must not go unnoticed."""
+    _require(params, "input")
+    unknown = params.keys() - _RESPONSES_FIELDS
+    if unknown:
+        raise RequestValidationError(
+            [
+                {
+                    "type": "extra_forbidden",
+                    "loc": ("body", name),
+                    "msg": "Extra inputs are not permitted",
+                    "input": params[name],
+                }
+                for name in sorted(unknown)
+            ]
+        )
+
+
+def _require(params: Json, name: str) -> None:
+    if name not in params:
+        error = {"type": "missing", "loc": ("body", name), "msg": "Field required", "input": params}
+        raise RequestValidationError([error])

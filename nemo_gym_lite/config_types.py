@@ -1,0 +1,121 @@
+"""Typed configuration that servers, environments and commands share: refs, servers, datasets, deadlines."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_HEAD_PORT = 11000
+
+ServerType = Literal["responses_api_models", "resources_servers", "responses_api_agents"]
+
+
+class ModelServerRef(BaseModel):
+    """Names a configured model server."""
+
+    type: Literal["responses_api_models"] = "responses_api_models"
+    name: str
+
+
+class ResourcesServerRef(BaseModel):
+    """Names a configured resources server."""
+
+    type: Literal["resources_servers"] = "resources_servers"
+    name: str
+
+
+class AgentServerRef(BaseModel):
+    """Names a configured agent."""
+
+    type: Literal["responses_api_agents"] = "responses_api_agents"
+    name: str
+
+
+ServerRef = Annotated[ModelServerRef | ResourcesServerRef | AgentServerRef, Field(discriminator="type")]
+
+
+class Domain(StrEnum):
+    """What an environment is about."""
+
+    MATH = "math"
+    CODING = "coding"
+    AGENT = "agent"
+    KNOWLEDGE = "knowledge"
+    INSTRUCTION_FOLLOWING = "instruction_following"
+    LONG_CONTEXT = "long_context"
+    SAFETY = "safety"
+    GAMES = "games"
+    TRANSLATION = "translation"
+    E2E = "e2e"
+    RLHF = "rlhf"
+    OTHER = "other"
+
+
+class DatasetConfig(BaseModel):
+    """One data file of an agent, as a `datasets:` entry names it."""
+
+    name: str
+    type: Literal["train", "validation", "example", "benchmark"]
+    jsonl_fpath: str
+    num_repeats: int = Field(default=1, ge=1)
+    license: str | None = None
+    source: dict[str, Any] | None = None
+
+
+class BaseServerConfig(BaseModel):
+    """Where a server listens."""
+
+    host: str
+    port: int
+    num_workers: int | None = None
+
+
+class HeadServerConfig(BaseServerConfig):
+    """Where the head server listens."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_HEAD_PORT
+
+
+class BaseRunServerConfig(BaseServerConfig):
+    """A server that runs a file of its implementation's directory."""
+
+    entrypoint: str
+    domain: Domain | None = None
+
+
+class BaseRunServerInstanceConfig(BaseRunServerConfig):
+    """A server with the name under which others refer to it."""
+
+    name: str
+
+
+class Deadlines(BaseModel):
+    """When a wait ends, in seconds. Each one that passes gives the failure class `timeout`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_s: float = Field(default=10.0, gt=0, description="one connection, refusals included")
+    first_byte_s: float | None = Field(default=None, gt=0, description="a model's first byte; off by default")
+    call_s: float = Field(default=600.0, gt=0, description="one model call, one attempt")
+    tool_s: float = Field(default=120.0, gt=0, description="one tool call, or seeding one session")
+    verify_s: float = Field(default=300.0, gt=0, description="one check")
+    episode_s: float = Field(default=3600.0, gt=0, description="one rollout from start to reward")
+
+
+class AggregateMetricsRequest(BaseModel):
+    """Rows of one agent, stripped of prompts and responses."""
+
+    verify_responses: list[dict[str, Any]]
+
+
+class AggregateMetrics(BaseModel):
+    """What an environment makes of its rows."""
+
+    group_level_metrics: list[dict[str, Any]] = Field(default_factory=list)
+    agent_metrics: dict[str, Any] = Field(default_factory=dict)
+    key_metrics: dict[str, Any] = Field(default_factory=dict)
+
+
+class BaseNeMoGymCLIConfig(BaseModel):
+    """Base of a command's options."""

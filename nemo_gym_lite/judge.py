@@ -1,0 +1,91 @@
+"""Calls to a judge model, whose failure is never a wrong answer."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.responses import JSONResponse
+
+from nemo_gym_lite.errors import FailedCallError, JudgeError
+from nemo_gym_lite.server_utils import ServerClient, get_response_json, raise_for_status
+
+__all__ = ["JudgeError", "call_judge", "judge_failsafe", "reraise_judge_errors"]
+
+_Result = TypeVar("_Result")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_CALL_ERRORS = (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, ValidationError, FailedCallError)
+
+
+async def reraise_judge_errors(awaitable: Awaitable[_Result]) -> _Result:
+    """Await a judge's call.
+
+    Raises:
+        JudgeError: The call failed, or its reply was no reply of a model.
+    """
+    try:
+        return await awaitable
+    except JudgeError:
+        raise
+    except _CALL_ERRORS as error:
+        content = getattr(error, "response_content", b"")
+        raise JudgeError(f"the judge's call failed: {error!r} {content[:500]!r}") from error
+
+
+async def call_judge(
+    server_client: ServerClient, *, server_name: str, url_path: str, json: Any, response_model: type[_Model]
+) -> _Model:
+    """Ask the judge model `server_name`.
+
+    Raises:
+        JudgeError: The call failed. A judge's text that cannot be understood is the environment's to handle.
+    """
+
+    async def call() -> _Model:
+        response = await server_client.post(server_name=server_name, url_path=url_path, json=json)
+        await raise_for_status(response)
+        return response_model.model_validate(await get_response_json(response))
+
+    return await reraise_judge_errors(call())
+
+
+def judge_failsafe(verify: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a `JudgeError` of `verify` into a reply that says so; the signature stays the same.
+
+    The reply has status 200 and reward 0.0, as callers of NeMo Gym expect, with `_ng_failure_class` set.
+    Our own clients raise `JudgeError` when they see it.
+    """
+    if inspect.iscoroutinefunction(verify):
+
+        @functools.wraps(verify)
+        async def safe(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await verify(*args, **kwargs)
+            except JudgeError as error:
+                return _failed_reply(error, [*args, *kwargs.values()])
+
+        return safe
+
+    @functools.wraps(verify)
+    def safe_and_blocking(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return verify(*args, **kwargs)
+        except JudgeError as error:
+            return _failed_reply(error, [*args, *kwargs.values()])
+
+    return safe_and_blocking
+
+
+def _failed_reply(error: JudgeError, arguments: list[Any]) -> JSONResponse:
+    body = next((value for value in arguments if isinstance(value, BaseModel)), None)
+    echo = body.model_dump(mode="json") if body is not None else {}
+    failure = {
+        "reward": 0.0,
+        "_ng_failure_class": error.failure_class,
+        "_ng_failure_judge_error": error.message,
+    }
+    return JSONResponse(echo | failure)

@@ -1,0 +1,232 @@
+"""The HTTP client between servers: one aiohttp session per process, connects patiently, never sends twice."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, ConfigDict
+from yarl import URL
+
+from nemo_gym_lite.config_types import BaseServerConfig, Deadlines
+from nemo_gym_lite.errors import FailedCallError, ServerRefNotFoundError
+
+JSON_HEADERS = {"Content-Type": "application/json"}
+MAX_NUM_TRIES = 3
+
+_CONNECT_PAUSE_S = 0.1
+# Shorter than the idle time after which a server closes a connection (ours: 75 s), so that a request never
+# meets a connection which is being closed.
+_IDLE_S = 4.0
+_READ_BUFFER_BYTES = 4 * 2**20
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP reply."""
+
+    status: int
+    body: bytes
+    set_cookies: tuple[str, ...] = ()
+
+
+def open_http(deadlines: Deadlines | None = None) -> aiohttp.ClientSession:
+    """An aiohttp session without hidden limits: any number of connections, no cookie jar."""
+    deadlines = deadlines or Deadlines()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_IDLE_S, socket_factory=_keepalive_socket, ttl_dns_cache=60
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s
+        ),
+        read_bufsize=_READ_BUFFER_BYTES,
+        json_serialize=lambda value: orjson.dumps(value).decode(),
+        skip_auto_headers=("User-Agent", "Accept-Encoding"),
+    )
+
+
+def get_global_aiohttp_client() -> aiohttp.ClientSession:
+    """The session of the running event loop, opened on first use."""
+    loop = asyncio.get_running_loop()
+    http = _sessions.get(loop)
+    if http is None or http.closed:
+        http = _sessions[loop] = open_http()
+    return http
+
+
+async def close_http() -> None:
+    """Close the session of the running event loop, if there is one."""
+    if http := _sessions.pop(asyncio.get_running_loop(), None):
+        await http.close()
+
+
+async def post(
+    http: aiohttp.ClientSession,
+    url: URL,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout_s: float,
+    connect_s: float,
+) -> Reply:
+    """POST `body` and read the whole reply.
+
+    Args:
+        http: The process's session.
+        url: Where to.
+        body: JSON.
+        headers: Headers, with the content type.
+        timeout_s: Seconds until the whole reply must be there.
+        connect_s: Seconds during which refused connections are tried again; nothing has been sent then.
+
+    Raises:
+        FailedCallError: `unreachable`, `reset` or `timeout`.
+    """
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+    try:
+        response = await send(http, "POST", url, connect_s, data=body, headers=headers, timeout=timeout)
+        text = await response.read()
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise FailedCallError("unreachable", f"cannot connect to {url}: {error}") from error
+    except TimeoutError as error:
+        raise FailedCallError("timeout", f"{url} did not answer within {timeout_s:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise FailedCallError("reset", f"connection to {url} broke: {error!r}") from error
+    return Reply(response.status, text, tuple(response.headers.getall("Set-Cookie", ())))
+
+
+async def send(
+    http: aiohttp.ClientSession, method: str, url: URL | str, connect_s: float, **kwargs: Any
+) -> aiohttp.ClientResponse:
+    """Send a request; while the server refuses connections, try again for `connect_s` seconds.
+
+    A server that `ng_run` restarts is away for a moment. Once a byte has left, nothing is sent again.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + connect_s
+    while True:
+        try:
+            return await http.request(method, url, **kwargs)
+        except aiohttp.ClientConnectorError:
+            if loop.time() + _CONNECT_PAUSE_S >= give_up_at:
+                raise
+        await asyncio.sleep(_CONNECT_PAUSE_S)
+
+
+async def request(method: str, url: str, _internal: bool = False, **kwargs: Any) -> aiohttp.ClientResponse:
+    """Send a request with the process's session; a truthy `json=` may be a pydantic model."""
+    body = kwargs.pop("json", None)
+    if body is not None:
+        kwargs["data"] = _encoded(body)
+        kwargs["headers"] = {**JSON_HEADERS, **(kwargs.get("headers") or {})}
+    if cookies := kwargs.pop("cookies", None):
+        pairs = {name: getattr(value, "value", value) for name, value in cookies.items()}
+        header = "; ".join(f"{name}={value}" for name, value in pairs.items())
+        kwargs["headers"] = {**(kwargs.get("headers") or {}), "Cookie": header}
+    deadlines = Deadlines()
+    kwargs.setdefault(
+        "timeout", aiohttp.ClientTimeout(total=deadlines.episode_s, sock_connect=deadlines.connect_s)
+    )
+    return await send(get_global_aiohttp_client(), method, url, deadlines.connect_s, **kwargs)
+
+
+async def raise_for_status(response: aiohttp.ClientResponse) -> None:
+    """Raise `aiohttp.ClientResponseError` with `response_content` (bytes) if the reply is an error."""
+    if response.ok:
+        return
+    content = await response.content.read()
+    try:
+        response.raise_for_status()
+    except aiohttp.ClientResponseError as error:
+        error.response_content = content  # type: ignore[attr-defined]
+        raise
+
+
+async def get_response_json(response: aiohttp.ClientResponse) -> Any:
+    """The reply's body as JSON."""
+    return orjson.loads(await response.read())
+
+
+def get_first_server_config_dict(global_config_dict: Any, top_level_path: str) -> Any:
+    """The configuration block two levels under an instance's name.
+
+    Raises:
+        ServerRefNotFoundError: There is no server of that name.
+    """
+    if top_level_path not in global_config_dict:
+        raise ServerRefNotFoundError(f"no server `{top_level_path}` is configured")
+    server_type = next(iter(global_config_dict[top_level_path].values()))
+    return next(iter(server_type.values()))
+
+
+class ServerClient(BaseModel):
+    """Calls configured servers by their instance names."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    head_server_config: BaseServerConfig
+    global_config_dict: Any
+
+    async def request(
+        self, server_name: str, url_path: str, method: str, **kwargs: Any
+    ) -> aiohttp.ClientResponse:
+        """Send a request; `json=` may be a pydantic model, `cookies=` the cookies of a reply."""
+        config = get_first_server_config_dict(self.global_config_dict, server_name)
+        url = f"{self._build_server_base_url(config)}{url_path}"
+        return await request(method, url, _internal=True, **kwargs)
+
+    async def get(self, server_name: str, url_path: str, **kwargs: Any) -> aiohttp.ClientResponse:
+        """GET `url_path` of `server_name`."""
+        return await self.request(server_name, url_path, "GET", **kwargs)
+
+    async def post(self, server_name: str, url_path: str, **kwargs: Any) -> aiohttp.ClientResponse:
+        """POST to `url_path` of `server_name`."""
+        return await self.request(server_name, url_path, "POST", **kwargs)
+
+    async def poll_for_status(self, server_name: str) -> str:
+        """`success`, `timeout`, `connection_error` or `unknown_error`."""
+        try:
+            response = await self.get(server_name, "/", timeout=aiohttp.ClientTimeout(total=5))
+            await response.read()
+        except aiohttp.ClientConnectionError:
+            return "connection_error"
+        except TimeoutError:
+            return "timeout"
+        return "success" if response.ok else "unknown_error"
+
+    @staticmethod
+    def _build_server_base_url(server_config_dict: Any) -> str:
+        if isinstance(server_config_dict, BaseServerConfig):
+            return f"http://{server_config_dict.host}:{server_config_dict.port}"
+        return f"http://{server_config_dict['host']}:{server_config_dict['port']}"
+
+
+def _encoded(body: Any) -> bytes:
+    if isinstance(body, BaseModel):
+        return body.model_dump_json(exclude_unset=True).encode()
+    return orjson.dumps(body, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket whose dead peer is noticed within two minutes, so that a call whose server lost power ends."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if number := getattr(socket, option, None):
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)
+    return sock

@@ -1,0 +1,84 @@
+"""How a failure crosses an HTTP hop and keeps its class: one JSON body, written here and read here."""
+
+from typing import Any
+
+import orjson
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.errors import FailedCallError, JudgeError
+
+ECHO = frozenset({"responses_create_params", "response"})
+"""What a verify reply repeats of its request; the caller has it already."""
+
+_STATUS = {"rate_limited": 429, "bad_request": 400, "timeout": 504}
+_SHOWN_CHARS = 500
+
+
+def status_of(error: FailedCallError) -> int:
+    """HTTP status under which `error` is replied."""
+    return _STATUS.get(error.failure_class, 502)
+
+
+def error_body(error: FailedCallError) -> bytes:
+    """`error` as the JSON body of a reply."""
+    details = {
+        "class": error.failure_class,
+        "message": error.message,
+        "hint": error.hint,
+        "terminal": error.terminal,
+    }
+    return orjson.dumps({"error": details})
+
+
+def failure_of(status: int, body: bytes, otherwise: str, what: str) -> FailedCallError:
+    """The failure that a reply reports.
+
+    Args:
+        status: HTTP status of the reply.
+        body: Body of the reply.
+        otherwise: Failure class if the body does not name one.
+        what: What was asked, for the message (`verify of gsm8k`).
+    """
+    details = _error_details(body)
+    if "class" in details:
+        return FailedCallError(
+            str(details["class"]),
+            str(details.get("message", "")),
+            str(details.get("hint", "")),
+            terminal=bool(details.get("terminal")),
+        )
+    shown = body[:_SHOWN_CHARS].decode(errors="replace")
+    # A body that does not validate is the row's own fault, so no later run has to try it again.
+    return FailedCallError(otherwise, f"{what} answered {status}: {shown}", terminal=status == 422)
+
+
+def verdict_of(status: int, body: bytes, what: str) -> Json:
+    """The environment's fields in a verify reply, without the echo of the request.
+
+    Raises:
+        FailedCallError: The reply is an error, or no verdict.
+    """
+    if status != 200:
+        raise failure_of(status, body, "verify_failed", what)
+    verdict = _object(body)
+    if "reward" not in verdict:
+        shown = body[:_SHOWN_CHARS].decode(errors="replace")
+        raise FailedCallError("verify_failed", f"{what} gave no reward: {shown}")
+    if verdict.get("_ng_failure_class") == "judge_failed":
+        raise JudgeError(str(verdict.get("_ng_failure_judge_error", "a judge's call failed")))
+    for field in ECHO:
+        verdict.pop(field, None)
+    return verdict
+
+
+def _error_details(body: bytes) -> Json:
+    details = _object(body).get("error")
+    return details if isinstance(details, dict) else {}
+
+
+def _object(body: bytes) -> Json:
+    try:
+        value: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,109 @@
+"""What every server is: a pydantic model with a config, a client for its neighbours, and a FastAPI app."""
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, BaseServerConfig, HeadServerConfig
+from nemo_gym_lite.serving.client import ServerClient, get_first_server_config_dict
+from nemo_gym_lite.serving.middleware import (
+    JsonErrorMiddleware,
+    RolloutPrefixMiddleware,
+    SessionMiddleware,
+    run_secret,
+)
+from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
+
+_IDLE_S = 75
+
+
+class BaseServer(BaseModel):
+    """A server with a typed config. Subclasses keep their state in fields or underscore attributes."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    config: BaseServerConfig
+
+
+class SimpleServer(BaseServer):
+    """A server that authors subclass; `setup_webserver` makes its routes."""
+
+    config: BaseRunServerInstanceConfig
+    server_client: ServerClient
+
+    def setup_webserver(self) -> FastAPI:
+        """Make the app with its routes and session cookies."""
+        raise NotImplementedError(f"{type(self).__name__} does not define setup_webserver")
+
+    def build_app(self) -> FastAPI:
+        """The app as it is served: its routes, `GET /`, errors as JSON."""
+        app = self.setup_webserver()
+        self.setup_liveness(app)
+        self.setup_exception_middleware(app)
+        return app
+
+    def describe(self) -> Json:
+        """What `GET /` answers."""
+        return {"status": "ok", "name": self.config.name}
+
+    def setup_liveness(self, app: FastAPI) -> None:
+        """Add `GET /`."""
+        description = self.describe()
+
+        async def liveness() -> Any:
+            return description
+
+        app.get("/")(liveness)
+
+    def get_session_middleware_key(self) -> str:
+        """Name of the session cookie."""
+        return f"{type(self).__name__}___{self.config.name}"
+
+    def setup_session_middleware(self, app: FastAPI) -> None:
+        """Add session cookies, once however often it is called."""
+        if all(middleware.cls is not SessionMiddleware for middleware in app.user_middleware):
+            cookie = self.get_session_middleware_key()
+            app.add_middleware(SessionMiddleware, cookie=cookie, secret=run_secret())
+            app.add_middleware(RolloutPrefixMiddleware)
+
+    def setup_exception_middleware(self, app: FastAPI) -> None:
+        """Reply to exceptions as JSON; only when served, so that tests of an app see them raised."""
+        app.add_middleware(JsonErrorMiddleware, server=self.get_session_middleware_key())
+
+    @classmethod
+    def run_webserver(cls) -> None:
+        """Serve this class until SIGTERM; `ng_run` left name and configuration in the environment."""
+        name = os.environ[INSTANCE_VARIABLE]
+        tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
+        block = get_first_server_config_dict(tree, name)
+        config_class: Any = cls.model_fields["config"].annotation
+        head = HeadServerConfig.model_validate(tree.get("head_server") or {})
+        client = ServerClient(head_server_config=head, global_config_dict=tree)
+        server = cls(config=config_class.model_validate({**block, "name": name}), server_client=client)
+        serve(server.build_app(), server.config.host, server.config.port)
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve `app` until SIGTERM or SIGINT, with as many open files as the system allows."""
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_IDLE_S,
+        backlog=2048,
+        log_level="warning",
+    )
