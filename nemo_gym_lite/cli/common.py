@@ -1,0 +1,43 @@
+"""What every command does with its outcome: an exit code, and an error's text instead of a traceback."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel
+
+from nemo_gym_lite.config.options import help_text
+from nemo_gym_lite.errors import ConfigError, GymError
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_command(body: Callable[[], int]) -> int:
+    """Run a command and return its exit code: 2 for the user's mistakes, 1 for failures, 130 for Ctrl-C.
+
+    An exception that is none of ours keeps its traceback: it is a defect, and that is what to report.
+    """
+    try:
+        return body()
+    except GymError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_INTERNAL
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `ng_dump_config | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def print_help(options: type[BaseModel], command: str) -> int:
+    """Print a command's options and return its exit code."""
+    print(help_text(command, options))
+    return EXIT_OK
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether the command line holds `--help` or `-h`."""
+    return bool({"--help", "-h"} & set(argv))

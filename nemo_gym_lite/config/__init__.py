@@ -1,0 +1,1 @@
+"""Composes YAML files, `env.yaml` and the command line into typed, frozen configuration."""

@@ -1,0 +1,28 @@
+"""Words that configuration errors share: near matches, and pydantic's complaints in one line each."""
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three known names that look like `name`, best first."""
+    return difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.6)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return "did you mean ..." for the near matches of `name`, or `otherwise` if there is none."""
+    matches = nearest(name, known)
+    return f"did you mean {' or '.join(f'`{match}`' for match in matches)}?" if matches else otherwise
+
+
+def complaints(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return one line per complaint: the dotted field, what is expected, and the value that is there."""
+    lines = []
+    for detail in error.errors(include_url=False):
+        place = ".".join([*([prefix] if prefix else []), *(str(part) for part in detail["loc"])])
+        text = detail["msg"][:1].lower() + detail["msg"][1:]
+        value = "" if detail["type"] == "missing" else f", got {detail['input']!r}"
+        lines.append(f"{place}: {text}{value}")
+    return lines
