@@ -1,0 +1,95 @@
+"""Sends a model call to an endpoint until one answers: the only retry loop of the package."""
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import orjson
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.clock import Clock
+from nemo_gym_lite.errors import EndpointError
+from nemo_gym_lite.routing.endpoint import Endpoint
+from nemo_gym_lite.routing.pool import EndpointPool, EndpointState
+from nemo_gym_lite.routing.retry import CallBudget, RetryPolicy
+
+
+class Router:
+    """Model calls over a pool of endpoints that serve the same model.
+
+    A call that fails on one endpoint goes to another one; a rollout is lost only when none is left that
+    could answer.
+
+    Args:
+        endpoints: Where requests go.
+        pool: Chooses among them; built over the same base URLs in the same order.
+        policy: Attempts, seconds and waits of each call.
+        clock: Source of time.
+        max_in_flight: Calls at the same time, None for no limit; further ones queue.
+        rng: Source of the jitter.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        pool: EndpointPool,
+        policy: RetryPolicy,
+        clock: Clock,
+        *,
+        max_in_flight: int | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.pool = pool
+        self._endpoints = dict(zip(pool.states, endpoints, strict=True))
+        self._policy, self._clock, self._rng = policy, clock, rng or random.Random()
+        self._slots: AbstractAsyncContextManager[None] = (
+            nullcontext() if max_in_flight is None else asyncio.Semaphore(max_in_flight)
+        )
+
+    async def call(self, session_id: str, path: str, body: Json) -> Json:
+        """POST `body` as JSON to `path` below an endpoint's base URL and return its answer.
+
+        Raises:
+            EndpointError: The request itself is at fault, or the budget of attempts or seconds is spent.
+            NoHealthyEndpointError: Every endpoint has been down for longer than the pool's patience.
+        """
+        payload = orjson.dumps(body)
+        async with self._slots:
+            return await self._send(session_id, path, payload)
+
+    def end_session(self, session_id: str) -> None:
+        """Forget a finished session; unknown ids are ignored."""
+        self.pool.end_session(session_id)
+
+    async def _send(self, session_id: str, path: str, payload: bytes) -> Json:
+        budget = CallBudget(self._policy, self._clock.now())
+        tried: list[EndpointState] = []
+        avoid: Collection[EndpointState] = ()
+        while True:
+            state = await self.pool.acquire(session_id, avoid, budget.ends_s)
+            try:
+                answer = await self._endpoints[state].post(path, payload, session_id)
+            except EndpointError as error:
+                self.pool.failed(session_id, state, error)
+                tried.append(state)
+                fresh = self.pool.has_open(tried)
+                wait_s = budget.next_wait_s(error, self._clock.now(), fresh=fresh, rng=self._rng)
+                if wait_s is None:
+                    error.hint = error.hint or _effort(budget, self._clock.now())
+                    raise
+            except BaseException:  # cancelled: hand the endpoint back, whatever it was
+                self.pool.abandoned(state)
+                raise
+            else:
+                self.pool.succeeded(state)
+                return answer
+            avoid = tried if fresh else (state,)
+            await self._clock.sleep(wait_s)
+
+
+def _effort(budget: CallBudget, now_s: float) -> str:
+    """What was done before giving up, for the failure's text."""
+    if budget.requests < 2:
+        return ""
+    return f"gave up after {budget.requests} requests in {now_s - budget.began_s:.0f} s"
