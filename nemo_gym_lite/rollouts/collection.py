@@ -105,7 +105,7 @@ class Collection:
             self.metrics = RunMetrics()
             self.done = scan(self.files, self.metrics.add)
             self.manifest = self._begin(before)
-        except BaseException:
+        except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
             raise
         self.tally = Tally(total=request.rollouts, mean_reward=self.metrics.mean_reward())

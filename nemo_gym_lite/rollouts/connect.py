@@ -9,6 +9,7 @@ import aiohttp
 from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
 from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
 from nemo_gym_lite.clients import AgentClient, ModelClient, ResourcesClient
+from nemo_gym_lite.config.blocks import references
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError
@@ -89,8 +90,8 @@ def processes(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list
             )
             if server is not None and is_near
         }
-        reached = _reachable(seat, servers, near)
-        wanted |= {server.name for server in reached if server.name not in near or _is_engine(server)}
+        wanted |= {name for name in _reachable(seat, servers) if name not in near}
+        wanted |= {server.name for server in servers if server.name in near and _is_engine(server)}
     return [server for server in servers if server.name in wanted]
 
 
@@ -119,8 +120,9 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
         raise ConfigError(
             f"agent_name: no agent {name!r} is configured", f"configured agents: {', '.join(known) or 'none'}"
         )
-    model = by_name.get(agent.reference("model_server") or "")
-    resources = by_name.get(agent.reference("resources_server") or "")
+    targets = {field: target for field, _, target in references(agent.config)}
+    model = by_name.get(targets.get("model_server", ""))
+    resources = by_name.get(targets.get("resources_server", ""))
     return Seat(
         agent,
         model,
@@ -144,17 +146,17 @@ def _is_engine(server: ServerInstance) -> bool:
     return bool(getattr(load_server_class(server), "is_engine", False))
 
 
-def _reachable(seat: Seat, servers: Sequence[ServerInstance], near: set[str]) -> list[ServerInstance]:
-    """The agent and everything it refers to, through any number of references."""
+def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
+    """Names of the agent and everything it refers to, through any number of references."""
     by_name = {server.name: server for server in servers}
-    found: dict[str, ServerInstance] = {}
-    waiting = [seat.agent]
+    found: set[str] = set()
+    waiting = [seat.agent.name]
     while waiting:
-        server = waiting.pop()
-        if server.name not in found:
-            found[server.name] = server
-            waiting += [by_name[name] for name in server.references() if name in by_name]
-    return list(found.values())
+        name = waiting.pop()
+        if name not in found and name in by_name:
+            found.add(name)
+            waiting += [target for _, _, target in references(by_name[name].config)]
+    return found
 
 
 def _agent(

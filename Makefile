@@ -1,0 +1,48 @@
+# Two commands for a newcomer: `make rollouts` and `make test`. Both install what they need into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: rollouts test check format types docs bench test-vllm clean
+
+rollouts: $(INSTALLED)  ## play the quickstart: two environments against the simulated engine
+	@for environment in simple_weather gsm8k; do \
+	  $(BIN)/ng_collect_rollouts "+config_paths=[configs/quickstart.yaml]" \
+	    +agent_name=$${environment}_simple_agent \
+	    +input_jsonl_fpath=resources_servers/$$environment/data/example.jsonl \
+	    +output_jsonl_fpath=results/$$environment.jsonl || exit $$?; \
+	done
+	@echo "look at one: head -n 1 results/gsm8k.jsonl | $(BIN)/python -m json.tool"
+
+test: $(INSTALLED)  ## lint, types and every test that needs neither a GPU nor vLLM
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## write docs/reference from the code
+	$(BIN)/python docs/generate_reference.py
+
+bench: $(INSTALLED)  ## CPU per rollout beside a bare client loop, memory by rows, time to ready
+	$(BIN)/python -m benchmarks.run
+
+test-vllm: $(INSTALLED)  ## install real vLLM into .venv-vllm, make a tiny model, run the environments against two servers
+	tests/vllm/run.sh
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-vllm results
