@@ -1,0 +1,91 @@
+"""`ng_run`: starts every server of the configuration and the head server, and keeps them until Ctrl-C."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.compose import Composed, compose
+from nemo_gym_lite.serving.head_server import HeadServer
+from nemo_gym_lite.serving.launcher import Launcher, show_on_stderr
+from nemo_gym_lite.serving.upstreams import silent_upstreams
+
+PLAIN_WIDTH = 200
+"""Columns of the table where the output is no terminal."""
+
+
+class RunOptions(BaseModel):
+    """Start every server that the configuration names, restart what crashes, stop all on Ctrl-C."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code."""
+    if asks_for_help(argv):
+        return print_help(RunOptions, "ng_run")
+    composed = compose(argv, RunOptions)
+    asyncio.run(_until_signal(_serve(composed)))
+    return EXIT_OK
+
+
+async def _until_signal(body: Coroutine[Any, Any, None]) -> None:
+    """Run `body` until it ends or a signal asks to stop; a second signal ends the servers at once."""
+    task = asyncio.ensure_future(body)
+    stopped_by: list[signal.Signals] = []
+
+    def stop(signum: signal.Signals) -> None:
+        if not stopped_by:
+            show_on_stderr(f"\n{signum.name}: stopping all servers")
+        stopped_by.append(signum)
+        task.cancel()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stop, signum)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped_by:
+            raise
+        show_on_stderr("all servers stopped")
+
+
+async def _serve(composed: Composed[RunOptions]) -> None:
+    began = time.monotonic()
+    launcher = Launcher(composed.servers, composed.tree)
+    async with HeadServer(composed.head_server, composed.tree, launcher.records), launcher:
+        ready_s = time.monotonic() - began
+        _print_table(launcher.records())
+        head = composed.head_server
+        print(f"head server on http://{head.host}:{head.port}")
+        print(f"all {len(composed.servers)} servers ready in {ready_s:.1f} s; Ctrl-C stops them", flush=True)
+        async with aiohttp.ClientSession() as http:
+            for line in await silent_upstreams(composed.servers, http):
+                show_on_stderr(f"warning: {line}; rollouts will fail until it does")
+        await asyncio.Event().wait()
+
+
+def _print_table(records: Sequence[Json]) -> None:
+    table = Table("server", "kind", "url", "pid")
+    for record in records:
+        kind = f"{record['server_type']}/{record['name']}"
+        table.add_row(record["process_name"], kind, record["url"], str(record["pid"]))
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+
+
+def main() -> int:
+    """Entry point of the command."""
+    return run_command(lambda: run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""One life of one server's process: started in its own process group, listened to, ended with its group."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Self
+
+import orjson
+
+from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE, INSTALL_ROOT, search_roots
+from nemo_gym_lite.config.servers import ServerInstance
+from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.serving.run_files import CAUSE_MARK, INSTANCE_VARIABLE, LIFELINE_VARIABLE
+
+LINE_LIMIT_BYTES = 64 * 1024
+"""A longer line of output is shown in pieces, so that a server cannot fill the launcher's memory."""
+
+CHUNK_BYTES = 64 * 1024
+
+Show = Callable[[str], None]
+"""Shows one line of text to the user."""
+
+
+class Child:
+    """A server's process. `start` makes one.
+
+    Attributes:
+        instance: What it serves.
+        pid: Process id, which is also its process group's.
+        exited: Ends with the process's return code, after its whole group is gone.
+    """
+
+    def __init__(self, instance: ServerInstance, process: asyncio.subprocess.Process, show: Show) -> None:
+        self.instance = instance
+        self.pid = process.pid
+        self.exited: asyncio.Task[int]
+        self._process = process
+        self._show = show
+        self._last_line = ""
+        self._reported: dict[str, str] | None = None
+
+    @classmethod
+    async def start(
+        cls, instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show
+    ) -> Self:
+        """Start the process and relay its output, each line with the server's name before it.
+
+        Args:
+            instance: What to serve.
+            variables: Environment variables that lead it to the run's files.
+            lifeline_fd: Read end of a pipe whose write end only this process holds.
+            show: Gets the lines of output.
+
+        Raises:
+            ServerStartError: The system makes no more processes.
+        """
+        read_fd, write_fd = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "nemo_gym_lite.serving.host", instance.name),
+                cwd=_working_folder(instance),
+                env=_environment(instance, variables, lifeline_fd),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_fd,
+                stderr=write_fd,
+                pass_fds=(lifeline_fd,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(read_fd)
+            raise ServerStartError(f"server {instance.name!r} cannot be started: {error}") from error
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        child = cls(instance, process, show)
+        child.exited = asyncio.create_task(child._until_gone(read_fd))
+        return child
+
+    def failure(self) -> ServerStartError:
+        """Say why the process, which has ended, did so."""
+        name = repr(self.instance.name)
+        if self._reported is not None:
+            text = f"server {name} cannot start: {self._reported['message']}"
+            return ServerStartError(text, self._reported["hint"])
+        code = self._process.returncode or 0
+        if code >= 0:
+            last_line = f": {self._last_line}" if self._last_line else ""
+            return ServerStartError(f"server {name} exited with code {code}{last_line}")
+        hint = "the kernel kills for want of memory: see `dmesg`" if code == -signal.SIGKILL else ""
+        return ServerStartError(f"server {name} was killed by {signal.Signals(-code).name}", hint)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process and all that it started, now."""
+        if not self.exited.done():
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def _until_gone(self, read_fd: int) -> int:
+        relay = asyncio.create_task(self._relay(read_fd))
+        try:
+            code = await self._process.wait()
+            self._kill_group()  # what the server started and left behind
+            await asyncio.wait({relay}, timeout=1.0)  # a daemon that left the group may hold the pipe open
+        finally:
+            relay.cancel()
+        return code
+
+    async def _relay(self, read_fd: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
+        )
+        try:
+            rest = b""
+            while chunk := await reader.read(CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > LINE_LIMIT_BYTES:
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._take(line)
+            if rest:
+                self._take(rest)
+        finally:
+            transport.close()
+
+    def _take(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace").rstrip("\r")
+        if line.startswith(CAUSE_MARK):
+            self._reported = orjson.loads(line.removeprefix(CAUSE_MARK))
+            return
+        self._last_line = line.strip() or self._last_line
+        self._show(f"({self.instance.name}) {line}")
+
+
+def _working_folder(instance: ServerInstance) -> str | None:
+    """The server's own folder, as NeMo Gym has it; servers that are part of this package have none."""
+    folder = instance.entrypoint.parent
+    return None if folder.is_relative_to(INSTALL_ROOT / "nemo_gym_lite") else str(folder)
+
+
+def _environment(instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int) -> dict[str, str]:
+    roots = os.pathsep.join(map(str, search_roots()))  # the working folder changes, the roots do not
+    python_path = os.pathsep.join(filter(None, [str(INSTALL_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {
+        **os.environ,
+        **variables,
+        INSTANCE_VARIABLE: instance.name,
+        LIFELINE_VARIABLE: str(lifeline_fd),
+        EXTRA_ROOTS_VARIABLE: roots,
+        "PYTHONPATH": python_path,
+        "PYTHONUNBUFFERED": "1",
+    }

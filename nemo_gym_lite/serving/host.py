@@ -1,0 +1,171 @@
+"""A server's process: loads the server's class, runs it, and ends when the process that started it ends.
+
+`python -P -m nemo_gym_lite.serving.host NAME` finds all it needs in the environment (`run_files.py`; the name
+on the command line is for people). When the server cannot start, its last line of output is `CAUSE_MARK` and
+the reason as JSON, for the launcher to show.
+"""
+
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
+from nemo_gym_lite.config_types import HeadServerConfig
+from nemo_gym_lite.errors import ConfigError, GymError
+from nemo_gym_lite.serving.client import ServerClient
+from nemo_gym_lite.serving.run_files import (
+    CAUSE_MARK,
+    CONFIG_FILE_VARIABLE,
+    INSTANCE_VARIABLE,
+    LIFELINE_VARIABLE,
+    remove_run_files,
+)
+from nemo_gym_lite.serving.server import SimpleServer
+
+ORPHAN_GRACE_S = 5.0
+"""Seconds between SIGTERM and SIGKILL when the launcher died."""
+
+
+IDLE_CONNECTION_S = 75
+"""Longer than our clients keep an idle connection, so that none sends into one that is being closed."""
+
+
+def main() -> int:
+    """Run the server that the environment names; returns the exit code."""
+    follow_launcher()
+    folder = Path()
+    try:
+        instance = this_instance()
+        folder = instance.entrypoint.parent
+        serve(load_server_class(instance), instance)
+    except Exception as error:  # an author's code raises anything; the launcher tells it in one line
+        message, hint = reason(error, folder)
+        cause = orjson.dumps({"message": message, "hint": hint}).decode()
+        sys.stdout.flush()
+        sys.stderr.write(f"{CAUSE_MARK}{cause}\n")
+        return 1
+    return 0
+
+
+def this_instance() -> ServerInstance:
+    """Return the server that this process is.
+
+    Raises:
+        ConfigError: The run's configuration holds no such server.
+    """
+    name = os.environ[INSTANCE_VARIABLE]
+    for instance in server_instances(run_config()):
+        if instance.name == name:
+            return instance
+    raise ConfigError(f"the configuration holds no server {name!r}")
+
+
+def run_config() -> DictConfig:
+    """Return the run's configuration, resolved, with hosts and ports."""
+    tree: DictConfig = OmegaConf.create(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
+    return tree
+
+
+def serve(server_class: type[Any], instance: ServerInstance) -> None:
+    """Serve until SIGTERM; a class with a `run_webserver` of its own does so itself."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    raise_open_file_limit()
+    if server_class.run_webserver.__func__ is not SimpleServer.run_webserver.__func__:  # type: ignore[attr-defined]
+        server_class.run_webserver()
+        return
+    tree = run_config()
+    client = ServerClient(
+        head_server_config=HeadServerConfig.model_validate(tree.get("head_server") or {}),
+        global_config_dict=tree,
+    )
+    config = server_class.model_fields["config"].annotation.model_validate(instance.config)
+    server = server_class(config=config, server_client=client)
+    uvicorn.run(
+        server.build_app(),
+        host=instance.host,
+        port=instance.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=1,
+    )
+
+
+def raise_open_file_limit() -> None:
+    """Allow as many connections as the system lets us have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def follow_launcher() -> None:
+    """Watch the launcher's pipe; its end means that the launcher is gone, however it went."""
+    if LIFELINE_VARIABLE in os.environ:
+        lifeline_fd = int(os.environ.pop(LIFELINE_VARIABLE))
+        os.set_inheritable(lifeline_fd, False)
+        threading.Thread(target=_end_with, args=(lifeline_fd,), name="lifeline", daemon=True).start()
+
+
+def _end_with(lifeline_fd: int) -> None:
+    os.read(lifeline_fd, 1)  # nobody writes: it returns at the end of the pipe
+    remove_run_files()
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    time.sleep(ORPHAN_GRACE_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def reason(error: Exception, folder: Path) -> tuple[str, str]:
+    """Say in one line why a server did not start.
+
+    Args:
+        error: What its code raised.
+        folder: The server's folder, to point at a line of the author's own code.
+
+    Returns:
+        Message and hint.
+    """
+    if isinstance(error, GymError):
+        return error.message, error.hint
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return f"the package {package!r} is missing{_place(error, folder)}", _install_hint(package, folder)
+    if isinstance(error, ValidationError):
+        fields = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        return f"its configuration does not fit {error.title}: {fields}", ""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})", ""
+    return f"{type(error).__name__}: {error}{_place(error, folder)}", ""
+
+
+def _install_hint(package: str, folder: Path) -> str:
+    hint = f"pip install {package}"
+    if (folder / "requirements.txt").is_file():
+        hint += f"\nor all that the server asks for: pip install -r {folder / 'requirements.txt'}"
+    return hint
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """Name the deepest line of the author's code, else of any file."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())]
+    return "".join(f" ({frame.filename}:{frame.lineno})" for frame in (own or frames)[-1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
