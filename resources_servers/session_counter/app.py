@@ -73,7 +73,7 @@ class SessionCounterResourcesServer(SimpleResourcesServer):
         app.post("/get_value")(self.get_value)
         return app
 
-    async def seed_session(
+    async def seed_session(  # type: ignore[override]
         self, request: Request, body: SessionCounterSeedSessionRequest
     ) -> BaseSeedSessionResponse:
         """Give the session its counter."""
@@ -92,7 +92,7 @@ class SessionCounterResourcesServer(SimpleResourcesServer):
         """Read the session's counter."""
         return GetValueResponse(value=self._values[self._seeded(request)])
 
-    async def verify(
+    async def verify(  # type: ignore[override]
         self, request: Request, body: SessionCounterVerifyRequest
     ) -> SessionCounterVerifyResponse:
         """Reward 1 if the counter holds the expected value, else 0; the counter is gone afterwards."""

@@ -74,7 +74,9 @@ class SimpleWeatherResourcesServer(SimpleResourcesServer):
         """Report the weather of one city."""
         return weather_of(body.city)
 
-    async def verify(self, body: SimpleWeatherVerifyRequest) -> SimpleWeatherVerifyResponse:
+    async def verify(  # type: ignore[override]
+        self, body: SimpleWeatherVerifyRequest
+    ) -> SimpleWeatherVerifyResponse:
         """Reward 1 if each city was looked up and its weather stands in the final message, else 0."""
         calls = weather_calls(body.response)
         called = {folded(city) for city in calls if city is not None}
