@@ -15,6 +15,7 @@ from nemo_gym_lite.config_types import (
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.judge import judge_failsafe
 from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
+from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer
 from nemo_gym_lite.serving.calls import PlainRoute
 
@@ -89,7 +90,7 @@ class BaseResourcesServer(SimpleServer):
     config: BaseResourcesServerConfig
 
 
-class SimpleResourcesServer(BaseResourcesServer):
+class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
     """An environment. Authors define `verify`, and as needed `seed_session`, tools and metrics.
 
     Tools are added in an override of `setup_webserver`: `app.post("/get_weather")(self.get_weather)`.
@@ -103,18 +104,8 @@ class SimpleResourcesServer(BaseResourcesServer):
         """Score a rollout."""
         raise NotImplementedError(f"{type(self).__name__} does not define verify")
 
-    def compute_metrics(self, tasks: list[list[Json]]) -> Json:
-        """The environment's own metrics over all rows, one inner list per task."""
-        return {}
-
-    def get_key_metrics(self, agent_metrics: Json) -> Json:
-        """The few of `agent_metrics` to look at first."""
-        return {name: value for name, value in agent_metrics.items() if name.startswith("mean/")}
-
     async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
         """Standard statistics plus the environment's own metrics."""
-        from nemo_gym_lite.reward_profile import compute_aggregate_metrics
-
         return compute_aggregate_metrics(body.verify_responses, self.compute_metrics, self.get_key_metrics)
 
     async def get_reverify_mode(self) -> str:

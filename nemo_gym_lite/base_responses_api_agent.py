@@ -13,6 +13,7 @@ from nemo_gym_lite.config_types import (
     Deadlines,
 )
 from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
+from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer, get_first_server_config_dict
 from nemo_gym_lite.serving.calls import PlainRoute
 
@@ -42,9 +43,7 @@ class SimpleResponsesAPIAgent(SimpleServer):
 
     async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
         """Standard statistics of the agent's rows."""
-        from nemo_gym_lite.reward_profile import compute_aggregate_metrics
-
-        return compute_aggregate_metrics(body.verify_responses, lambda _: {}, _means)
+        return compute_aggregate_metrics(body.verify_responses)
 
     @classmethod
     def near_client(
@@ -90,7 +89,3 @@ class SimpleResponsesAPIAgent(SimpleServer):
         """Base URL of a model server, for clients of the OpenAI API."""
         config = get_first_server_config_dict(self.server_client.global_config_dict, model_server_name)
         return f"{self.server_client._build_server_base_url(config)}/v1"
-
-
-def _means(agent_metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in agent_metrics.items() if name.startswith("mean/")}

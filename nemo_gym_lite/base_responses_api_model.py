@@ -17,6 +17,7 @@ from nemo_gym_lite.openai_utils import (
     NeMoGymResponseCreateParamsNonStreaming,
 )
 from nemo_gym_lite.server_utils import SESSION_ID_KEY, SimpleServer
+from nemo_gym_lite.serving.calls import json_object, require
 
 __all__ = ["BaseResponsesAPIModelConfig", "Body", "SimpleResponsesAPIModel"]
 
@@ -84,14 +85,14 @@ class SimpleResponsesAPIModel(SimpleServer):
         return app
 
     async def _serve_respond(self, request: Request) -> Response:
-        params = _object(await request.body())
+        params = json_object(await request.body())
         _check_responses_params(params)
         reply = await self.respond(params, session_id_of(request))
         return Response(orjson.dumps(reply), media_type="application/json")
 
     async def _serve_chat(self, request: Request) -> Response:
-        body = _object(await request.body())
-        _require(body, "messages")
+        body = json_object(await request.body())
+        require(body, "messages")
         known = {name: value for name, value in body.items() if name in _CHAT_FIELDS}
         reply = await self.chat(known, session_id_of(request))
         return Response(orjson.dumps(reply), media_type="application/json")
@@ -103,21 +104,9 @@ def session_id_of(request: Request) -> str:
     return named or str(request.session[SESSION_ID_KEY])
 
 
-def _object(body: bytes) -> Json:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        details = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
-        raise RequestValidationError([{**details, "input": {}, "ctx": {"error": error.msg}}]) from error
-    if not isinstance(value, dict):
-        details = {"type": "dict_type", "loc": ("body",), "msg": "Input should be a valid dictionary"}
-        raise RequestValidationError([{**details, "input": value}])
-    return value
-
-
 def _check_responses_params(params: Json) -> None:
     """Refuse what the API does not know; a misspelt sampling parameter must not go unnoticed."""
-    _require(params, "input")
+    require(params, "input")
     unknown = params.keys() - _RESPONSES_FIELDS
     if unknown:
         raise RequestValidationError(
@@ -131,9 +120,3 @@ def _check_responses_params(params: Json) -> None:
                 for name in sorted(unknown)
             ]
         )
-
-
-def _require(params: Json, name: str) -> None:
-    if name not in params:
-        error = {"type": "missing", "loc": ("body", name), "msg": "Field required", "input": params}
-        raise RequestValidationError([error])

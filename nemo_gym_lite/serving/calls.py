@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+import orjson
 from fastapi import HTTPException, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.serving.failures import ECHO
 
 REPLY_HEADER = b"x-ng-reply"
@@ -72,15 +74,19 @@ class PlainCall:
             blocking=not inspect.iscoroutinefunction(endpoint),
         )
 
-    async def __call__(self, request: Request, body: bytes) -> Any:
+    async def __call__(self, scope: Scope, body: bytes) -> Any:
         """Validate `body` and call the endpoint, in a thread if it can block.
+
+        Args:
+            scope: ASGI scope of the request, with its `session`.
+            body: JSON.
 
         Raises:
             RequestValidationError: `body` is not what the endpoint takes.
         """
         arguments: dict[str, Any] = {}
         if self.request_name is not None:
-            arguments[self.request_name] = request
+            arguments[self.request_name] = Request(scope, replay(body))
         if self.body_name is not None and self.body_type is not None:
             arguments[self.body_name] = _read(self.body_type, body)
         if self.blocking:
@@ -131,7 +137,7 @@ class PlainRoute(APIRoute):
             await self._careful(scope, receive, send)
             return
         body = await read_body(receive)
-        result = await call(Request(scope, replay(body)), body)
+        result = await call(scope, body)
         if isinstance(result, Response):
             await result(scope, receive, send)
             return
@@ -224,6 +230,11 @@ def _read_carefully(body_type: TypeAdapter[Any], body: bytes) -> Any:
         raise RequestValidationError(details_list, body=value) from error
 
 
+def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the reply should leave out the echo of the request."""
+    return (REPLY_HEADER, DELTA) in headers
+
+
 def _look_at(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bool]:
     """Whether the body is JSON, and whether the reply should leave out the echo."""
     is_json = delta = False
@@ -233,3 +244,35 @@ def _look_at(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bool]:
         elif name == REPLY_HEADER:
             delta = value == DELTA
     return is_json, delta
+
+
+def json_object(body: bytes) -> Json:
+    """`body` as a JSON object, for a route that validates by itself.
+
+    Raises:
+        RequestValidationError: It is none.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        details = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
+        raise RequestValidationError([{**details, "input": {}, "ctx": {"error": error.msg}}]) from error
+    if not isinstance(value, dict):
+        details = {"type": "dict_type", "loc": ("body",), "msg": "Input should be a valid dictionary"}
+        raise RequestValidationError([{**details, "input": value}])
+    return value
+
+
+def require(value: Json, *path: str) -> None:
+    """Check that the object has a field, given by its path.
+
+    Raises:
+        RequestValidationError: It has not.
+    """
+    for depth, name in enumerate(path):
+        if not isinstance(value, dict) or name not in value:
+            loc = ("body", *path[: depth + 1])
+            raise RequestValidationError(
+                [{"type": "missing", "loc": loc, "msg": "Field required", "input": value}]
+            )
+        value = value[name]

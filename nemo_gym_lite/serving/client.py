@@ -91,16 +91,34 @@ async def post(
         FailedCallError: `unreachable`, `reset` or `timeout`.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+    return await _whole_reply(http, "POST", url, connect_s, data=body, headers=headers, timeout=timeout)
+
+
+async def get(http: aiohttp.ClientSession, url: URL, *, timeout_s: float) -> Reply:
+    """GET `url` and read the whole reply, within `timeout_s` seconds.
+
+    Raises:
+        FailedCallError: `unreachable`, `reset` or `timeout`.
+    """
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    return await _whole_reply(http, "GET", url, timeout_s, timeout=timeout)
+
+
+async def _whole_reply(
+    http: aiohttp.ClientSession, method: str, url: URL, connect_s: float, **kwargs: Any
+) -> Reply:
     try:
-        response = await send(http, "POST", url, connect_s, data=body, headers=headers, timeout=timeout)
-        text = await response.read()
+        response = await send(http, method, url, connect_s, **kwargs)
+        body = await response.read()
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise FailedCallError("unreachable", f"cannot connect to {url}: {error}") from error
     except TimeoutError as error:
-        raise FailedCallError("timeout", f"{url} did not answer within {timeout_s:g} s") from error
+        raise FailedCallError(
+            "timeout", f"{url} did not answer within {kwargs['timeout'].total:g} s"
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise FailedCallError("reset", f"connection to {url} broke: {error!r}") from error
-    return Reply(response.status, text, tuple(response.headers.getall("Set-Cookie", ())))
+    return Reply(response.status, body, tuple(response.headers.getall("Set-Cookie", ())))
 
 
 async def send(

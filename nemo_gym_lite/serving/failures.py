@@ -60,7 +60,7 @@ def verdict_of(status: int, body: bytes, what: str) -> Json:
     """
     if status != 200:
         raise failure_of(status, body, "verify_failed", what)
-    verdict = _object(body)
+    verdict = json_of(body)
     if "reward" not in verdict:
         shown = body[:_SHOWN_CHARS].decode(errors="replace")
         raise FailedCallError("verify_failed", f"{what} gave no reward: {shown}")
@@ -71,14 +71,15 @@ def verdict_of(status: int, body: bytes, what: str) -> Json:
     return verdict
 
 
-def _error_details(body: bytes) -> Json:
-    details = _object(body).get("error")
-    return details if isinstance(details, dict) else {}
-
-
-def _object(body: bytes) -> Json:
+def json_of(body: bytes) -> Json:
+    """`body` as a JSON object; empty if it is none."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _error_details(body: bytes) -> Json:
+    details = json_of(body).get("error")
+    return details if isinstance(details, dict) else {}

@@ -68,7 +68,8 @@ class SimpleServer(BaseServer):
 
     def setup_session_middleware(self, app: FastAPI) -> None:
         """Add session cookies, once however often it is called."""
-        if all(middleware.cls is not SessionMiddleware for middleware in app.user_middleware):
+        present: list[Any] = [middleware.cls for middleware in app.user_middleware]
+        if SessionMiddleware not in present:
             cookie = self.get_session_middleware_key()
             app.add_middleware(SessionMiddleware, cookie=cookie, secret=run_secret())
             app.add_middleware(RolloutPrefixMiddleware)

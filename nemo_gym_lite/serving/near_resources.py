@@ -1,0 +1,163 @@
+"""An environment called in this process: the same endpoints, without HTTP between."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from nemo_gym_lite.base_resources_server import AggregateMetricsRequest, SimpleResourcesServer
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.serving.calls import PlainCall, PlainRoute, call_app
+from nemo_gym_lite.serving.client import close_http
+from nemo_gym_lite.serving.failures import failure_of, verdict_of
+from nemo_gym_lite.serving.middleware import (
+    SESSION_ID_KEY,
+    JsonErrorMiddleware,
+    RolloutPrefixMiddleware,
+    SessionMiddleware,
+)
+
+_OWN_MIDDLEWARE = (SessionMiddleware, RolloutPrefixMiddleware, JsonErrorMiddleware)
+_HEADERS = [(b"content-type", b"application/json")]
+
+
+class NearResources:
+    """Opens sessions on an environment that lives in this process.
+
+    Its app is built once and never started: an environment that needs start-up hooks is placed far.
+
+    Args:
+        server: The environment.
+        deadlines: When tool calls and checks end.
+    """
+
+    def __init__(self, server: SimpleResourcesServer, deadlines: Deadlines | None = None) -> None:
+        self.server = server
+        self.deadlines = deadlines or Deadlines()
+        self.name = server.config.name
+        self.seeds_sessions = server.seeds_sessions()
+        self._app = server.build_app()
+        self._plain = _plain_calls(server, self._app)
+
+    def open(self, session_id: str) -> "NearSession":
+        """Start an episode's session."""
+        return NearSession(self, session_id)
+
+    async def has_metrics(self) -> bool:
+        """Whether the environment has metrics of its own."""
+        return self.server.has_metrics()
+
+    async def aggregate_metrics(self, rows: list[Json]) -> Json | None:
+        """The environment's metrics over `rows`, None if it has none of its own."""
+        if not self.server.has_metrics():
+            return None
+        metrics = await self.server.aggregate_metrics(AggregateMetricsRequest(verify_responses=rows))
+        return metrics.model_dump(mode="json")
+
+    async def close(self) -> None:
+        """Close the connections that the environment opened, to a judge for instance."""
+        await close_http()
+
+    async def call(
+        self, path: str, body: bytes, session: Json, timeout_s: float, *, delta: bool = False
+    ) -> tuple[int, bytes]:
+        """What `POST path` would answer: status and body.
+
+        Raises:
+            FailedCallError: `timeout`.
+        """
+        scope: Scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "root_path": "",
+            "headers": _HEADERS,
+            "session": session,
+            "app": self._app,
+        }
+        try:
+            async with asyncio.timeout(timeout_s) as deadline:
+                return await self._answer(path, scope, body, delta)
+        except Exception as error:  # an author's code may raise anything, and it is told as the server would
+            if deadline.expired():
+                message = f"POST {path} of {self.name} took longer than {timeout_s:g} s"
+                raise FailedCallError("timeout", message) from error
+            return await self._explain(error, scope)
+
+    async def _answer(self, path: str, scope: Scope, body: bytes, delta: bool) -> tuple[int, bytes]:
+        call = self._plain.get(path)
+        if call is None:
+            return await call_app(self._app, scope, body)
+        result = await call(scope, body)
+        if isinstance(result, Response):
+            return await call_app(result, scope, body)
+        return 200, call.dump(result, delta=delta)
+
+    async def _explain(self, error: Exception, scope: Scope) -> tuple[int, bytes]:
+        """The reply into which the server's exception handlers turn `error`."""
+
+        async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        handled = ExceptionMiddleware(fail, handlers=self._app.exception_handlers)
+        served = JsonErrorMiddleware(handled, server=self.server.get_session_middleware_key())
+        return await call_app(served, scope, b"")
+
+
+class NearSession:
+    """One episode's session; its id is the episode's."""
+
+    __slots__ = ("_resources", "_session")
+
+    def __init__(self, resources: NearResources, session_id: str) -> None:
+        self._resources = resources
+        self._session: Json = {SESSION_ID_KEY: session_id}
+
+    async def seed(self, row: Json) -> Json:
+        """Set up the session's state, if the environment has any."""
+        resources = self._resources
+        if not resources.seeds_sessions:
+            return {}
+        body = orjson.dumps(row)
+        status, reply = await resources.call("/seed_session", body, self._session, resources.deadlines.tool_s)
+        if status != 200:
+            raise failure_of(status, reply, "seed_failed", f"seed_session of {resources.name}")
+        seeded: Json = orjson.loads(reply)
+        return seeded
+
+    async def call_tool(self, name: str, arguments: Json) -> str:
+        """The reply's body, whatever its status."""
+        resources = self._resources
+        path = f"/{quote(name, safe='')}"
+        body = orjson.dumps(arguments)
+        _, reply = await resources.call(path, body, self._session, resources.deadlines.tool_s)
+        return reply.decode(errors="replace")
+
+    async def verify(self, row: Json) -> Json:
+        """The environment's fields for `row`."""
+        resources = self._resources
+        timeout_s = resources.deadlines.verify_s
+        body = orjson.dumps(row)
+        status, reply = await resources.call("/verify", body, self._session, timeout_s, delta=True)
+        return verdict_of(status, reply, f"verify of {resources.name}")
+
+
+def _plain_calls(server: SimpleResourcesServer, app: Any) -> dict[str, PlainCall]:
+    """Endpoints that need nothing of the app, by path, as far as no other route could come before them."""
+    calls: dict[str, PlainCall] = {}
+    if any(middleware.cls not in _OWN_MIDDLEWARE for middleware in app.user_middleware):
+        return calls
+    for route in app.routes:
+        if "{" in getattr(route, "path", "{"):
+            break
+        if isinstance(route, PlainRoute) and route.call is not None:
+            calls.setdefault(route.path, route.call)
+    return calls
