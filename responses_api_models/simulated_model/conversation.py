@@ -24,6 +24,7 @@ class Conversation:
         tool_outputs: Tool messages since the last assistant message.
         tools: The offered functions, each with `name` and `parameters`.
         tool_choice: "auto", "none", "required", or the name of one function after `function:`.
+        answer_schema: JSON schema that the answer's text must satisfy, None where it is free.
         digest: Identifies the conversation, whatever ids its tool calls carry.
     """
 
@@ -34,6 +35,7 @@ class Conversation:
     seed: int | None
     temperature: float | None
     parallel_tool_calls: bool
+    answer_schema: Json | None = None
     task: str = ""
     script: str = ""
     turn: int = 0
@@ -69,6 +71,11 @@ class Conversation:
         """Token ids of the prompt, as many as `prompt_tokens` says."""
         return tokens.prompt_ids(self._with_tools())
 
+    def seen_tokens(self) -> int:
+        """Tokens up to the last assistant message: what an engine that played that turn has in its cache."""
+        last = max((at for at, (role, _) in enumerate(self.rendered) if role == "assistant"), default=-1)
+        return tokens.prompt_count(self.rendered[: last + 1])
+
     def _with_tools(self) -> list[tuple[str, str]]:
         if not self.tools:
             return self.rendered
@@ -97,6 +104,7 @@ def of_chat(body: Json) -> Conversation:
         seed=body.get("seed"),
         temperature=body.get("temperature"),
         parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        answer_schema=_answer_schema(body.get("response_format")),
     )
 
 
@@ -128,6 +136,7 @@ def of_responses(params: Json) -> Conversation:
         seed=params.get("seed"),
         temperature=params.get("temperature"),
         parallel_tool_calls=params.get("parallel_tool_calls") is not False,
+        answer_schema=_answer_schema((params.get("text") or {}).get("format")),
     )
 
 
@@ -139,6 +148,18 @@ def call_text(name: str, arguments: str) -> str:
 def reasoning_text(reasoning: str) -> str:
     """Reasoning as the model writes it."""
     return f"<think>{reasoning}</think>"
+
+
+def _answer_schema(asked: Json | None) -> Json | None:
+    """The schema of a structured answer, asked for in either dialect's way."""
+    match (asked or {}).get("type"):
+        case "json_schema":
+            schema: Json = ((asked or {}).get("json_schema") or asked or {}).get("schema") or {}
+            return schema
+        case "json_object":
+            return {"type": "object"}
+        case _:
+            return None
 
 
 def _content_text(content: Any) -> str:

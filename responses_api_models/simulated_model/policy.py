@@ -33,19 +33,25 @@ _PROSE = (
 ) * 40
 
 
+Calls = tuple[tuple[str, str], ...]
+"""(name, arguments as JSON text) of each tool call."""
+
+MAX_CALLS_PER_TOOL = 4
+"""Calls of one tool for one task, however many values the task mentions."""
+
+
 @dataclass(slots=True)
 class Answer:
     """One answer, before it takes the shape of a dialect.
 
     Attributes:
-        calls: (name, arguments as JSON text) of each tool call.
         finish_reason: "stop", "length" or "tool_calls".
         fault: A fault that a script asks for instead of an answer.
     """
 
     text: str = ""
     reasoning: str | None = None
-    calls: tuple[tuple[str, str], ...] = ()
+    calls: Calls = ()
     finish_reason: str = "stop"
     fault: str | None = None
 
@@ -82,8 +88,8 @@ class Policy:
         random = Random(conversation.digest ^ (self._settings.seed << 64) ^ (occurrence << 96))
         answer = self._scripted(conversation)
         if answer is None:
-            if tool := self._tool_to_call(conversation):
-                answer = Answer(calls=self._calls(conversation, tool, random), finish_reason="tool_calls")
+            if calls := self._calls(conversation, random):
+                answer = Answer(calls=calls, finish_reason="tool_calls")
             else:
                 answer = Answer(self._text(conversation, random))
             if self._settings.reasoning:
@@ -103,38 +109,28 @@ class Policy:
             message = f"the task's <script> is not a JSON list of turns: {error}"
             raise refusal(message, "messages") from error
 
-    def _tool_to_call(self, conversation: Conversation) -> Json | None:
-        """The function that this turn calls: one offered function after the other, then none."""
-        tools, choice = conversation.tools, conversation.tool_choice
-        if not tools and choice not in {"auto", "none"}:
-            message = "When using `tool_choice`, `tools` must be set. (parameter=tool_choice)"
-            raise refusal(message, "tool_choice")
-        if not tools or choice == "none":
-            return None
-        if choice.startswith("function:"):
-            named = [tool for tool in tools if tool.get("name") == choice.removeprefix("function:")]
-            if not named:
-                message = (
-                    "The tool specified in `tool_choice` does not match any of the specified `tools` "
-                    "(parameter=tool_choice)"
-                )
-                raise refusal(message, "tool_choice")
-            return named[0]
-        called = conversation.turn_since_user
-        if choice == "required":
-            return tools[called % len(tools)]
-        return tools[called] if called < min(len(tools), self._settings.max_tool_turns) else None
-
-    def _calls(self, conversation: Conversation, tool: Json, random: Random) -> tuple[tuple[str, str], ...]:
+    def _calls(self, conversation: Conversation, random: Random) -> Calls:
+        """The calls of this turn: one offered tool after the other, as often as the task mentions values."""
+        forced = conversation.tool_choice not in {"auto", "none"}
+        tools = _allowed_tools(conversation)
+        if not tools or (not forced and conversation.turn_since_user >= self._settings.max_tool_turns):
+            return ()
         understood = random.random() < self._settings.accuracy
         hints = Hints.of(conversation.task) if understood else Hints()
-        schema = tool.get("parameters") or {"type": "object"}
-        arguments = ValueMaker(schema, random, hints).value({"type": "object", **schema})
-        return ((tool["name"], orjson.dumps(arguments).decode()),)
+        turns: list[Calls] = []
+        for tool in tools:
+            calls = _calls_of(tool, hints, random)
+            turns.extend([calls] if conversation.parallel_tool_calls else [(call,) for call in calls])
+        if forced:
+            return turns[conversation.turn_since_user % len(turns)]
+        return turns[conversation.turn_since_user] if conversation.turn_since_user < len(turns) else ()
 
     def _text(self, conversation: Conversation, random: Random) -> str:
         if conversation.tool_outputs:
             return f"Here is what I found: {' '.join(conversation.tool_outputs)}"
+        if conversation.answer_schema is not None:
+            value = ValueMaker(conversation.answer_schema, random, Hints.of(conversation.task)).value
+            return orjson.dumps(value(conversation.answer_schema)).decode()
         prose = self._prose(random)
         final = self._final_answer(conversation.task, random)
         return f"{prose}\n\n{final}" if final else prose
@@ -158,6 +154,39 @@ class Policy:
         if boxed:
             return f"\\boxed{{{said}}}"
         return f"#### {said}" if hashed else f"The answer is {said}."
+
+
+def _allowed_tools(conversation: Conversation) -> list[Json]:
+    """The offered tools that this answer may call."""
+    tools, choice = conversation.tools, conversation.tool_choice
+    if choice == "none":
+        return []
+    if not tools and choice != "auto":
+        message = "When using `tool_choice`, `tools` must be set. (parameter=tool_choice)"
+        raise refusal(message, "tool_choice")
+    if not choice.startswith("function:"):
+        return tools
+    named = [tool for tool in tools if tool.get("name") == choice.removeprefix("function:")]
+    if not named:
+        message = "The tool specified in `tool_choice` does not match any of the specified `tools`"
+        raise refusal(f"{message} (parameter=tool_choice)", "tool_choice")
+    return named
+
+
+def _calls_of(tool: Json, hints: Hints, random: Random) -> Calls:
+    """One call, and another for each further value in the task that the tool's arguments can take."""
+    schema = {"type": "object", **(tool.get("parameters") or {})}
+    maker = ValueMaker(schema, random, hints)
+    calls: list[tuple[str, str]] = []
+    while len(calls) < MAX_CALLS_PER_TOOL:
+        unused = hints.left
+        arguments = orjson.dumps(maker.value(schema)).decode()
+        if calls and hints.left == unused:
+            break
+        calls.append((tool["name"], arguments))
+        if hints.left == unused:
+            break
+    return tuple(calls)
 
 
 def _script_turn(turn: str | Json) -> Answer:

@@ -86,7 +86,7 @@ def responses_reply(params: Json, answer: Answer, prompt_tokens: int) -> Json:
         "truncation": "disabled",
         "usage": {
             "input_tokens": prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": generated,
             "output_tokens_details": {"reasoning_tokens": tokens.count(answer.reasoning or "")},
             "total_tokens": prompt_tokens + generated,

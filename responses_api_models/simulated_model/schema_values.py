@@ -12,7 +12,7 @@ from typing import Any
 
 Schema = dict[str, Any] | bool
 
-_NAMES = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|(?<=[\"`])[^\"`\n]{1,60}(?=[\"`])")
+_NAMES = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|(?<=[\"`])[^\"`\n]{1,60}(?=[\"`])")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 _FORMATS = {
     "date": "2024-05-17",
@@ -63,6 +63,11 @@ class Hints:
     def of(cls, text: str) -> "Hints":
         """Find the names and numbers in a text."""
         return cls(text.lower(), _NAMES.findall(text), [float(number) for number in _NUMBERS.findall(text)])
+
+    @property
+    def left(self) -> int:
+        """Names and numbers that no value has taken yet."""
+        return len(self.names) + len(self.numbers)
 
 
 class ValueMaker:

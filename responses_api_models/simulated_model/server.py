@@ -122,10 +122,10 @@ class SimulatedEngine:
         self, request: web.BaseRequest, read: Callable[[Json], Conversation]
     ) -> web.StreamResponse:
         """Answer a generation request, and count it whatever becomes of it."""
-        self.stats.arrive(request.headers.get("X-Session-ID"))
+        returning = self.stats.arrive(request.headers.get("X-Session-ID"))
         status: int | None = None
         try:
-            reply = await self._generate(request, read)
+            reply = await self._generate(request, read, returning)
             closing = request.transport is None or request.transport.is_closing()
             status = None if closing else reply.status  # of a broken reply no status line can be trusted
         except EndpointError as error:
@@ -140,7 +140,7 @@ class SimulatedEngine:
         return reply
 
     async def _generate(
-        self, request: web.BaseRequest, read: Callable[[Json], Conversation]
+        self, request: web.BaseRequest, read: Callable[[Json], Conversation], returning: bool
     ) -> web.StreamResponse:
         content = await request.content.read()
         fault = self.faults.draw()
@@ -162,6 +162,8 @@ class SimulatedEngine:
             content = orjson.dumps(responses_reply(body, answer, prompt_tokens))
         if fault == "half_body":
             return half_body(request, content)
+        if returning and conversation.turn:
+            self.stats.cached_tokens += conversation.seen_tokens()
         self.stats.complete(conversation.digest, prompt_tokens, generated, answer.finish_reason)
         return bytes_reply(content)
 
@@ -181,6 +183,8 @@ class SimulatedEngine:
 
     def _checked(self, body: Json, conversation: Conversation) -> int:
         """Refuse what vLLM refuses; returns the prompt's tokens."""
+        if body.get("stream"):
+            raise refusal("the simulated engine does not stream; leave `stream` out", "stream")
         models, longest, limit = self.settings.models, self.settings.max_model_len, conversation.max_tokens
         if models and body.get("model") not in models:
             raise unknown_model(body.get("model"), models)

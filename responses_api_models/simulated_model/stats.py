@@ -21,7 +21,7 @@ class EngineStats:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens of sessions that came back: a stand-in for prefix-cache hits."""
+    """Prompt tokens of earlier turns of a session that came back here: what a prefix cache would hold."""
     rejected: int = 0
     by_status: Counter[int] = field(default_factory=Counter)
     by_fault: Counter[str] = field(default_factory=Counter)
@@ -37,15 +37,17 @@ class EngineStats:
         """Completed answers to a conversation that had been answered before."""
         return self.completed - len(self.prompts)
 
-    def arrive(self, session_id: str | None) -> None:
-        """Count a request that has just come in."""
+    def arrive(self, session_id: str | None) -> bool:
+        """Count a request that has just come in; true if its session has been here before."""
         self.calls += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        if session_id is not None:
-            calls = self.sessions.get(session_id, 0)
-            if calls or len(self.sessions) < self.sessions_kept:
-                self.sessions[session_id] = calls + 1
+        if session_id is None:
+            return False
+        calls = self.sessions.get(session_id, 0)
+        if calls or len(self.sessions) < self.sessions_kept:
+            self.sessions[session_id] = calls + 1
+        return calls > 0
 
     def leave(self, status: int | None) -> None:
         """Count a request that is over; `status` is None where no status line went out."""
