@@ -24,6 +24,12 @@ rightly."""
 MOVE_AT_ONCE = frozenset({"unreachable", "reset", "timeout", "rate_limited"})
 """Failures after which another endpoint is asked without a wait: it has no part in them."""
 
+_HINTS = {
+    401: "check the API key of the model server",
+    403: "check the API key of the model server",
+    404: "check the model's name against the endpoint's /v1/models, and that base_url ends in /v1",
+}
+
 _BODY_BYTES = 4096  # of an error's body, kept in the error
 _SEEN_BYTES = 500  # of an error's body, in its message
 
@@ -115,7 +121,7 @@ def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epo
     failure_class, retryable = _class_of(status)
     if status == 429 and b"insufficient_quota" in body:
         retryable = False  # the account is empty; no wait refills it
-    return EndpointError(
+    error = EndpointError(
         failure_class,
         f"{url} answered {status}: {excerpt(body)}",
         retryable=retryable,
@@ -123,6 +129,8 @@ def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epo
         retry_after_s=parse_retry_after(headers, epoch_s),
         body=body[:_BODY_BYTES],
     )
+    error.hint = _HINTS.get(status, "")
+    return error
 
 
 def parse_retry_after(headers: Mapping[str, str], epoch_s: float) -> float | None:
