@@ -1,41 +1,59 @@
-"""Writes a host and a free port into every server of a tree."""
+"""Says where everything listens: the head server, and every server of a tree."""
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
+from pydantic import ValidationError
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.blocks import Block
 from nemo_gym_lite.config.ports import LOCAL_HOST, PORT_RANGE, free_port, machine_ip
+from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ConfigError
 
 
-def fill_addresses(config: DictConfig, blocks: Sequence[Block], head: HeadServerConfig) -> None:
+def read_head_server(tree: Json) -> HeadServerConfig:
+    """Read `head_server`, whose host is `default_host` unless it has its own.
+
+    Raises:
+        ConfigError: It is no mapping of host and port.
+    """
+    block = {} if tree.get("head_server") is None else tree["head_server"]
+    if not isinstance(block, dict):
+        raise ConfigError(f"head_server is {block!r}, not a mapping", "write `+head_server.port=11000`")
+    known = HeadServerConfig.model_fields
+    if unknown := [key for key in block if key not in known]:
+        hint = did_you_mean(str(unknown[0]), known, "it has host and port")
+        raise ConfigError(f"head_server has no key `{unknown[0]}`", hint)
+    try:
+        return HeadServerConfig.model_validate({"host": tree.get("default_host") or LOCAL_HOST, **block})
+    except ValidationError as error:
+        raise ConfigError("\n".join(complaints(error, "head_server")), "write `+head_server.port=11000`") from None
+
+
+def fill_addresses(tree: Json, blocks: Sequence[Block], head: HeadServerConfig) -> None:
     """Give every server the host and port that its block lacks; `disallowed_ports` then lists all of them.
 
     Raises:
         ConfigError: Two servers ask for one port, or no port is free.
     """
-    default_host = config.get("default_host") or (
-        machine_ip() if config.get("use_absolute_ip") else LOCAL_HOST
-    )
-    low, high = _port_range(config)
+    default_host = tree.get("default_host") or (machine_ip() if tree.get("use_absolute_ip") else LOCAL_HOST)
+    low, high = _port_range(tree)
     owners = {(head.host, head.port): "head_server"}
     for block in blocks:
         if (port := block.config.get("port")) is not None:
             _claim(owners, block.config.get("host") or default_host, int(port), block.name)
-    taken = {port for _, port in owners} | {int(port) for port in config.get("disallowed_ports") or ()}
+    taken = {port for _, port in owners} | {int(port) for port in tree.get("disallowed_ports") or ()}
     for block in blocks:
-        target = config[block.name][block.server_type][block.implementation]
-        target["host"] = host = block.config.get("host") or default_host
-        if block.config.get("port") is None:
-            target["port"] = free_port(host, taken, low, high)
-        taken.add(int(target["port"]))
-    config["disallowed_ports"] = sorted(taken)
+        block.config["host"] = host = block.config.get("host") or default_host
+        port = block.config.get("port")
+        block.config["port"] = free_port(host, taken, low, high) if port is None else int(port)
+        taken.add(block.config["port"])
+    tree["disallowed_ports"] = sorted(taken)
 
 
-def _port_range(config: DictConfig) -> tuple[int, int]:
-    low, high = config.get("port_range_low", PORT_RANGE[0]), config.get("port_range_high", PORT_RANGE[1])
+def _port_range(tree: Json) -> tuple[int, int]:
+    low, high = tree.get("port_range_low", PORT_RANGE[0]), tree.get("port_range_high", PORT_RANGE[1])
     if not (isinstance(low, int) and isinstance(high, int) and 1 <= low <= high <= 65535):
         raise ConfigError(
             f"port_range_low {low!r} and port_range_high {high!r} are no range of ports",

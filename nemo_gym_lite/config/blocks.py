@@ -1,12 +1,11 @@
 """Tells which top-level blocks are servers, which only look like one, and what references lead to."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nemo_gym_lite.clients import Json
@@ -21,7 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A server as configured: `<name>: {<server_type>: {<implementation>: config}}`, resolved."""
+    """A server as configured: `<name>: {<server_type>: {<implementation>: config}}`.
+
+    `config` is the tree's own mapping, so what is written into it is written into the tree.
+    """
 
     name: str
     server_type: str
@@ -43,8 +45,8 @@ class _Fields(BaseModel):
     datasets: list[DatasetConfig] | None = None
 
 
-def server_blocks(tree: DictConfig) -> list[Block]:
-    """Return the servers of a composed tree.
+def server_blocks(tree: Mapping[str, Any]) -> list[Block]:
+    """Return the servers of a resolved tree.
 
     Raises:
         AlmostServerError: A block has the shape of a server and does not validate as one. With the top-level
@@ -53,20 +55,20 @@ def server_blocks(tree: DictConfig) -> list[Block]:
     blocks: list[Block] = []
     faults: list[str] = []
     lookalikes: Json = {}
-    for name, value in ((str(key), value) for key, value in tree.items()):
-        if name in RESERVED_KEYS or not isinstance(value, DictConfig):
+    for name, value in tree.items():
+        if name in RESERVED_KEYS or not isinstance(value, dict):
             continue
-        plain: Any = OmegaConf.to_container(value, resolve=True)
-        complaint = _complaint(plain)
+        complaint = _complaint(value)
         if complaint:
             faults += [f"{name}.{line}" for line in complaint]
-            lookalikes[name] = plain
+            lookalikes[name] = value
         elif complaint is not None:
-            server_type, implementations = next(_typed(plain))
+            server_type, implementations = next(_typed(value))
             implementation, config = next(iter(implementations.items()))
             blocks.append(Block(name, server_type, str(implementation), config))
     if faults:
-        _report(faults, lookalikes, fatal=tree.get("error_on_almost_servers") is not False)
+        fatal = tree.get("error_on_almost_servers") is not False
+        _report(faults, lookalikes, [block.name for block in blocks], fatal=fatal)
     return blocks
 
 
@@ -118,17 +120,16 @@ def _misspelled_type(block: Json) -> list[str] | None:
 _ALL_TYPES = f"there are {', '.join(SERVER_TYPES)}"
 
 
-def _report(faults: list[str], lookalikes: Json, *, fatal: bool) -> None:
+def _report(faults: list[str], lookalikes: Json, servers: list[str], *, fatal: bool) -> None:
     lines = "\n".join(f"  {fault}" for fault in faults)
     message = f"these blocks look like servers, and are not valid ones\n{lines}"
     if not fatal:
         log.warning("%s\nthey are not started", message)
         return
     shown = yaml.safe_dump(mask_secrets(lookalikes), sort_keys=False).rstrip()
-    raise AlmostServerError(
-        f"{message}\n\n{shown}",
-        "correct them, or set `error_on_almost_servers: false` to go on without them",
-    )
+    near = [did_you_mean(name, servers) for name in lookalikes]
+    advice = "correct them, or set `error_on_almost_servers: false` to go on without them"
+    raise AlmostServerError(f"{message}\n\n{shown}", " ".join([*filter(None, near), advice]))
 
 
 def check_references(blocks: Iterable[Block]) -> None:
@@ -155,11 +156,7 @@ def check_references(blocks: Iterable[Block]) -> None:
 def references(config: Json) -> Iterator[tuple[str, str, str]]:
     """Yield field, server type and name of the references among a block's direct fields."""
     for field, value in config.items():
-        if (
-            isinstance(value, dict)
-            and value.get("type") in SERVER_TYPES
-            and isinstance(value.get("name"), str)
-        ):
+        if isinstance(value, dict) and value.get("type") in SERVER_TYPES and isinstance(value.get("name"), str):
             yield str(field), value["type"], value["name"]
 
 
@@ -167,6 +164,4 @@ def _alternatives(kind: str, name: str, blocks: list[Block]) -> str:
     if other := next((block.server_type for block in blocks if block.name == name), None):
         return f"`{name}` is one of the {other}"
     available = [block.name for block in blocks if block.server_type == kind]
-    return did_you_mean(
-        name, available, f"there are {', '.join(available)}" if available else "there is none at all"
-    )
+    return did_you_mean(name, available, f"there are {', '.join(available)}" if available else "there is none at all")

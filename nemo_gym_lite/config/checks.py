@@ -26,12 +26,7 @@ def check_known(overrides: Iterable[Override], options: Iterable[str], tree: Jso
     for override in overrides:
         key = override.path[0]
         is_server = isinstance(override.value, dict) and any(kind in override.value for kind in SERVER_TYPES)
-        if (
-            key in known
-            or key.startswith(FREE_PREFIXES)
-            or is_server
-            or set(override.path) & set(SERVER_TYPES)
-        ):
+        if key in known or key.startswith(FREE_PREFIXES) or is_server or set(override.path) & set(SERVER_TYPES):
             continue
         hint = did_you_mean(key, known, "`--help` lists the command's options")
         raise ConfigError(f"`{override.token}` on the command line: nothing reads a key named `{key}`", hint)

@@ -50,15 +50,12 @@ class _Directives:
             return [self.expand(item, f"{place}[{index}]", chain) for index, item in enumerate(node)]
         if not isinstance(node, dict):
             return deepcopy(node)
-        own = {
-            key: value for key, value in node.items() if key not in {"_inherit_from", "_copy", "_delete_key"}
-        }
+        own = {key: value for key, value in node.items() if key not in {"_inherit_from", "_copy", "_delete_key"}}
         unwanted = _names(node.get("_delete_key"), place)
         known = set(own)
         own = {key: value for key, value in own.items() if key not in unwanted}
         expanded = {
-            key: self.expand(value, f"{place}.{key}" if place else str(key), chain)
-            for key, value in own.items()
+            key: self.expand(value, f"{place}.{key}" if place else str(key), chain) for key, value in own.items()
         }
         for directive in ("_copy", "_inherit_from"):
             if directive in node:
@@ -78,19 +75,13 @@ class _Directives:
         if not isinstance(path, str):
             raise ConfigError(f"{directive} of `{place}` is {path!r}, not a dotted path", "write a.b.c")
         if path in chain or place == path or place.startswith(path + "."):
-            raise ConfigError(
-                f"{directive} of `{place}` leads in a circle: {' → '.join([*chain, path])}", "cut it"
-            )
+            raise ConfigError(f"{directive} of `{place}` leads in a circle: {' → '.join([*chain, path])}", "cut it")
         found = self.tree
         for part in path.split("."):
             inside = found if isinstance(found, dict) else {}
             if part not in inside:
-                hint = did_you_mean(
-                    part, map(str, inside), "the path is counted from the top of the merged files"
-                )
-                raise InheritPathNotFoundError(
-                    f"{directive} of `{place}` names `{path}`, which is not there", hint
-                )
+                hint = did_you_mean(part, map(str, inside), "the path is counted from the top of the merged files")
+                raise InheritPathNotFoundError(f"{directive} of `{place}` names `{path}`, which is not there", hint)
             found = inside[part]
         if directive == "_inherit_from":
             self.moved.append(path)
@@ -109,9 +100,7 @@ class _Directives:
 def _names(value: Any, place: str) -> list[str]:
     names = value.split(",") if isinstance(value, str) else value
     if names is not None and not isinstance(names, list):
-        raise ConfigError(
-            f"_delete_key of `{place}` is {value!r}, not a list of keys", "write `_delete_key: a, b`"
-        )
+        raise ConfigError(f"_delete_key of `{place}` is {value!r}, not a list of keys", "write `_delete_key: a, b`")
     return [str(name).strip() for name in names or []]
 
 

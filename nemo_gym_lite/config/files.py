@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import yaml
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.directives import normalise_directives
 from nemo_gym_lite.config.merging import merge
 from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.errors import ConfigError, ConfigPathNotFoundError, MalformedConfigPathsError
@@ -33,9 +34,7 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             if (key := key_node.value) in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key `{key}` is given twice", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"key `{key}` is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
@@ -61,15 +60,11 @@ def read_yaml(path: Path) -> Json:
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise ConfigError(f"{place}: {error.problem}", "correct the YAML there") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error}", "it must be a readable UTF-8 text file"
-        ) from None
+        raise ConfigError(f"{path} cannot be read: {error}", "it must be a readable UTF-8 text file") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise ConfigError(
-            f"{path} holds {tree!r:.60}, not a mapping", "write `name: value` lines at the top level"
-        )
+        raise ConfigError(f"{path} holds {tree!r:.60}, not a mapping", "write `name: value` lines at the top level")
     return tree
 
 
@@ -93,7 +88,7 @@ def listed_paths(value: Any, origin: str) -> list[str]:
 
 @dataclass(slots=True)
 class ConfigFiles:
-    """Files of `config_paths`, merged: an includer wins over its includes, a later sibling over an earlier."""
+    """Files of `config_paths`, merged: an includer wins over what it includes, of two siblings the later."""
 
     tree: Json = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
@@ -118,7 +113,7 @@ class ConfigFiles:
                 log.info("config file %s is listed twice; it is loaded once", path)
                 continue
             self._begun.add(path)
-            tree = read_yaml(path)
+            tree = normalise_directives(read_yaml(path))
             self.add(listed_paths(tree.pop("config_paths", None), str(path)), str(path))
             self.tree = merge(self.tree, tree)
             self.paths.append(path)
@@ -127,4 +122,4 @@ class ConfigFiles:
 def read_environment() -> Json:
     """Read `env.yaml` from the first search root that has one; empty where none has."""
     path = find(ENVIRONMENT_FILE)
-    return read_yaml(path) if path else {}
+    return dict(normalise_directives(read_yaml(path))) if path else {}

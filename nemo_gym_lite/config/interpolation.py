@@ -39,10 +39,23 @@ def interpolatable(tree: Json) -> DictConfig:
     if faults := list(_unresolved(config, "")):
         lines = "\n".join(f"  {place}: {reason}" for place, reason, _ in faults)
         wanted = list(dict.fromkeys(key for _, _, key in faults if key))
-        raise ConfigInterpolationError(
-            f"these interpolations cannot be resolved\n{lines}", _hint(wanted, tree)
-        )
+        raise ConfigInterpolationError(f"these interpolations cannot be resolved\n{lines}", _hint(wanted, tree))
     return config
+
+
+def resolved(config: DictConfig) -> Json:
+    """Return the tree as plain data."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return dict(plain)
+
+
+def literal(node: Any) -> Any:
+    """Return resolved data such that OmegaConf reads it as it is: a `${` that is still there is mere text."""
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(item) for item in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node
 
 
 def _parses(value: Any) -> bool:

@@ -17,9 +17,7 @@ _SECRET = re.compile(
 )
 """A key's whole name or its last words: `policy_api_key`, `HF_TOKEN`, not `max_tokens` or `key_metrics`."""
 
-_NO_SECRET = re.compile(
-    r"(?i)^(?:.*[_-])?(?:pad|eos|bos|unk|sep|cls|mask|stop|special|image|start|end|per)[_-]token$"
-)
+_NO_SECRET = re.compile(r"(?i)^(?:.*[_-])?(?:pad|eos|bos|unk|sep|cls|mask|stop|special|image|start|end|per)[_-]token$")
 """Names of tokenizers' tokens."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")

@@ -39,9 +39,7 @@ def canonical(layer: Mapping[str, Any], names: Mapping[str, str], origin: str) -
         name = names.get(key, key)
         if name in renamed and renamed[name] != value:
             other = next(key for key in layer if names.get(key, key) == name)
-            raise ConfigError(
-                f"{origin} gives both `{other}` and `{key}`, which are one option", "keep one of them"
-            )
+            raise ConfigError(f"{origin} gives both `{other}` and `{key}`, which are one option", "keep one of them")
         renamed[name] = value
     return renamed
 
@@ -62,29 +60,22 @@ def read_options(values: Mapping[str, Any], options: type[OptionsT]) -> OptionsT
                 f"missing {'options' if len(missing) > 1 else 'option'}: {', '.join(missing)}",
                 f"add {' '.join(f'+{name}=<value>' for name in missing)}",
             ) from None
-        raise ConfigError(
-            "wrong options\n  " + "\n  ".join(complaints(error)), _advice(error, options)
-        ) from None
+        raise ConfigError("wrong options\n  " + "\n  ".join(complaints(error)), _advice(error, options)) from None
 
 
 def _advice(error: ValidationError, options: type[BaseModel]) -> str:
-    unknown = [str(detail["loc"][-1]) for detail in error.errors() if detail["type"] == "extra_forbidden"]
-    known = [name for name, _, _ in _described(options)]
-    otherwise = "`--help` lists the options and their types"
-    return (
-        did_you_mean(unknown[0], [name.rpartition(".")[2] for name in known], otherwise)
-        if unknown
-        else otherwise
-    )
+    if any(detail["input"] == "None" for detail in error.errors()):
+        return "no value is written `null`"
+    unknown = next((detail["loc"][-1] for detail in error.errors() if detail["type"] == "extra_forbidden"), "")
+    known = [name.rpartition(".")[2] for name, _, _ in _described(options)]
+    return did_you_mean(str(unknown), known, "`--help` lists the options and their types")
 
 
 def help_text(command: str, options: type[BaseModel]) -> str:
     """Return what `--help` prints: the command's purpose, and type, default and meaning of every option."""
     lines = [f"usage: {command} [+key=value ...]", "", (options.__doc__ or "").strip(), "", "options:"]
     for name, field, kind in _described(options):
-        default = (
-            "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        )
+        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
         aliases = [alias for alias in _aliases(field) if alias != name]
         lines.append(f"  +{name}=  ({kind}, {default.replace('None', 'null')})")
         text = (field.description or "").strip() + (f" Also +{', +'.join(aliases)}." if aliases else "")

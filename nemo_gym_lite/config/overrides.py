@@ -1,11 +1,11 @@
 """The command line's `+a.b=1`, `++a=[x,y]`, `a=1` and `~a`: Hydra's grammar, without Hydra's application."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException
 
 from nemo_gym_lite.clients import Json
@@ -13,12 +13,12 @@ from nemo_gym_lite.config.merging import merge
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
 
-_KINDS: dict[OverrideType, Literal["add", "set", "delete"]] = {
-    OverrideType.ADD: "add",
-    OverrideType.FORCE_ADD: "add",
-    OverrideType.CHANGE: "set",
-    OverrideType.DEL: "delete",
-}
+_KINDS: dict[str, Literal["add", "set", "delete"]] = {"+": "add", "++": "add", "": "set", "~": "delete"}
+
+_SHAPE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>\w[\w-]*(?:\.[\w-]+)*)(?:=(?P<value>.*))?", re.DOTALL)
+
+_STRUCTURE = ("[", "{", "'", '"')
+"""How a value begins that is a list, a mapping or quoted, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +48,31 @@ def parse_overrides(argv: Sequence[str]) -> list[Override]:
         ConfigError: A token is no override.
     """
     parser = OverridesParser.create()
-    return [_parse(parser, token) for token in argv]
+    return [_parse(parser, token) for token in argv if token.strip()]
 
 
 def _parse(parser: OverridesParser, token: str) -> Override:
-    if token.startswith("-"):
-        raise ConfigError(f"unknown flag `{token}`", "options are written `+key=value`; `--help` lists them")
+    shape = _SHAPE.fullmatch(token)
+    if shape is None or (shape["value"] is None and shape["sign"] != "~"):
+        raise ConfigError(
+            f"`{token}` on the command line is no override",
+            "options are written `+key=value`; `--help` lists them",
+        )
+    kind, path = _KINDS[shape["sign"]], tuple(shape["key"].split("."))
+    if kind == "delete":
+        return Override(token, kind, path)
     try:
         parsed = parser.parse_overrides([token])[0]
-        value = parsed.value()
+        value = shape["value"] if parsed.is_sweep_override() else parsed.value()  # `a,b` is a string, no sweep
     except HydraException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"`{token}` on the command line is no override: {reason}",
-            "write `+key=value`, or `'+key=\"value\"'` where the value has spaces or special characters",
-        ) from None
-    if parsed.is_sweep_override():  # `a,b` means a sweep to Hydra; here it is a comma-separated string
-        value = token.split("=", 1)[1]
-    return Override(token, _KINDS[parsed.type], tuple(parsed.key_or_group.split(".")), value)
+        if shape["value"].lstrip().startswith(_STRUCTURE):
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"`{token}` on the command line is malformed: {reason}",
+                "close brackets and quotes; put the whole option in single quotes to keep the shell off it",
+            ) from None
+        value = shape["value"]  # a file name such as `temp=0.3.jsonl`, which Hydra's grammar would have quoted
+    return Override(token, kind, path, value)
 
 
 def apply_overrides(tree: Json, overrides: Iterable[Override], may_set: Callable[[str], bool]) -> None:
@@ -98,11 +105,7 @@ def apply_overrides(tree: Json, overrides: Iterable[Override], may_set: Callable
 
 
 def _change(node: Json, last: str, override: Override, may_set: Callable[[str], bool]) -> None:
-    if (
-        override.kind != "add"
-        and last not in node
-        and not (override.kind == "set" and may_set(override.path[0]))
-    ):
+    if override.kind != "add" and last not in node and not (override.kind == "set" and may_set(override.path[0])):
         raise _absent(override, node, last)
     if override.kind == "delete":
         del node[last]
@@ -113,9 +116,7 @@ def _change(node: Json, last: str, override: Override, may_set: Callable[[str], 
 
 
 def _absent(override: Override, node: Json, part: str) -> ConfigError:
-    otherwise = (
-        f"to add it, write `+{override.token}`" if override.kind == "set" else "there is nothing to delete"
-    )
+    otherwise = f"to add it, write `+{override.token}`" if override.kind == "set" else "there is nothing to delete"
     return ConfigError(
         f"`{override.token}`: the configuration has no key `{override.key}`",
         did_you_mean(part, node, otherwise),

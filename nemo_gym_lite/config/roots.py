@@ -12,9 +12,7 @@ EXTRA_ROOTS_VARIABLE = "NEMO_GYM_EXTRA_ROOTS"
 
 def search_roots() -> tuple[Path, ...]:
     """Return the extra roots, the working directory and the install root, each once."""
-    extra = [
-        Path(text).absolute() for text in os.environ.get(EXTRA_ROOTS_VARIABLE, "").split(os.pathsep) if text
-    ]
+    extra = [Path(text).absolute() for text in os.environ.get(EXTRA_ROOTS_VARIABLE, "").split(os.pathsep) if text]
     return tuple(dict.fromkeys([*extra, Path.cwd(), INSTALL_ROOT]))
 
 

@@ -5,12 +5,12 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from nemo_gym_lite.clients import Json
@@ -55,30 +55,32 @@ class ServerInstance(BaseModel):
         """Base URL of the served instance."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
-    def reference(self, field: str) -> str:
-        """Return the name of the instance that a `{type, name}` field refers to.
+    def reference(self, field: str) -> str | None:
+        """Return the name of the instance that a `{type, name}` field refers to, else None."""
+        return next((target for name, _, target in references(self.config) if name == field), None)
 
-        Raises:
-            ConfigError: There is no such field, or it is no reference.
-        """
-        found = {name: target for name, _, target in references(self.config)}
-        if field not in found:
-            hint = did_you_mean(field, found, f"write `{field}: {{type: ..., name: ...}}`")
-            raise ConfigError(f"server `{self.name}` has no server reference `{field}`", hint)
-        return found[field]
+    def references(self) -> tuple[str, ...]:
+        """Return the names of all instances that this one refers to."""
+        return tuple(target for _, _, target in references(self.config))
 
 
-def server_instances(tree: DictConfig, *, need_code: bool = True) -> tuple[ServerInstance, ...]:
+def server_instances(tree: DictConfig | Mapping[str, Any], *, need_code: bool = True) -> tuple[ServerInstance, ...]:
     """Return the servers of a tree in which every server has its host and port.
 
     Args:
-        tree: A composed tree, or one that a head server handed out.
+        tree: A composed tree, or one that a head server handed out; as plain data it must be resolved.
         need_code: With False, an instance whose code is not on this machine keeps a relative `entrypoint`.
 
     Raises:
         ConfigError: The code of a server is in no search root.
     """
-    return tuple(_instance(block, need_code=need_code) for block in server_blocks(tree))
+    plain: Any = OmegaConf.to_container(tree, resolve=True) if isinstance(tree, DictConfig) else tree
+    return instances_of(server_blocks(plain), need_code=need_code)
+
+
+def instances_of(blocks: Iterable[Block], *, need_code: bool = True) -> tuple[ServerInstance, ...]:
+    """Return the instances of blocks that have host and port; see `server_instances`."""
+    return tuple(_instance(block, need_code=need_code) for block in blocks)
 
 
 def _instance(block: Block, *, need_code: bool) -> ServerInstance:
@@ -148,7 +150,7 @@ def load_server_class(instance: ServerInstance) -> type[Any]:
         found = ", ".join(cls.__name__ for cls in leaves) or "none"
         raise ConfigError(
             f"server `{instance.name}`: {instance.entrypoint} must define one server class, found {found}",
-            "derive one class from SimpleResourcesServer, SimpleResponsesAPIModel or SimpleResponsesAPIAgent, "
+            "derive one class from SimpleResourcesServer, SimpleResponsesAPIModel or SimpleResponsesAPIAgent "
             'and end the file with `if __name__ == "__main__": ThatClass.run_webserver()`',
         )
     return leaves[0]
@@ -182,16 +184,11 @@ def _import(instance: ServerInstance) -> ModuleType:
 
 
 def _import_by_path(instance: ServerInstance) -> ModuleType:
-    if (
-        instance.module in sys.modules
-        and _file_of(sys.modules[instance.module]) == instance.entrypoint.resolve()
-    ):
+    if instance.module in sys.modules and _file_of(sys.modules[instance.module]) == instance.entrypoint.resolve():
         return sys.modules[instance.module]
     spec = importlib.util.spec_from_file_location(instance.module, instance.entrypoint)
     if spec is None or spec.loader is None:
-        raise ConfigError(
-            f"server `{instance.name}`: {instance.entrypoint} is no Python file", "name a .py file"
-        )
+        raise ConfigError(f"server `{instance.name}`: {instance.entrypoint} is no Python file", "name a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[instance.module] = module  # as an ordinary import does, so that its classes pickle
     spec.loader.exec_module(module)

@@ -32,9 +32,7 @@ def expand_short_forms(tree: Json) -> Json:
     name = arguments.pop("model_name", None) or arguments.pop("model", None)
     if not isinstance(name, str):
         known = ", ".join(map(str, short)) or "no key at all"
-        raise ConfigError(
-            f"`{SHORT_FORM}` names no model, it has {known}", "add `model_name: <model>` to the block"
-        )
+        raise ConfigError(f"`{SHORT_FORM}` names no model, it has {known}", "add `model_name: <model>` to the block")
     if not tree.get("policy_base_url"):
         raise ConfigError(
             f"`{SHORT_FORM}` describes an engine of {name}, but `policy_base_url` does not say where it is",
@@ -44,9 +42,7 @@ def expand_short_forms(tree: Json) -> Json:
     defaults = {"policy_api_key": "EMPTY", "policy_model_name": name}
     full = read_yaml(INSTALL_ROOT / _FULL_FORM)
     rest = {key: value for key, value in tree.items() if key != SHORT_FORM}
-    return merge(
-        merge(full, {POLICY: {"responses_api_models": {"vllm_model": {"model": name}}}}), {**defaults, **rest}
-    )
+    return merge(merge(full, {POLICY: {"responses_api_models": {"vllm_model": {"model": name}}}}), {**defaults, **rest})
 
 
 def serve_command(model: str, arguments: Json) -> str:
