@@ -22,11 +22,16 @@ from nemo_gym_lite.chat_types import (
     NeMoGymFunction,
     NeMoGymFunctionDefinition,
 )
+from nemo_gym_lite.content_parts import (
+    NeMoGymContent,
+    NeMoGymResponseInputText,
+    NeMoGymResponseOutputRefusal,
+    NeMoGymResponseOutputText,
+)
 from nemo_gym_lite.response_items import (
     HOSTED_ITEM_TYPES,
     RESPONSES_TO_TRAIN,
     NeMoGymChatMessage,
-    NeMoGymContent,
     NeMoGymEasyInputMessage,
     NeMoGymEasyInputMessageForTraining,
     NeMoGymFunctionCallOutput,
@@ -39,12 +44,9 @@ from nemo_gym_lite.response_items import (
     NeMoGymResponseFunctionToolCallForTraining,
     NeMoGymResponseInput,
     NeMoGymResponseInputItem,
-    NeMoGymResponseInputText,
     NeMoGymResponseOutputItem,
     NeMoGymResponseOutputMessage,
     NeMoGymResponseOutputMessageForTraining,
-    NeMoGymResponseOutputRefusal,
-    NeMoGymResponseOutputText,
     NeMoGymResponseReasoningItem,
     NeMoGymResponseReasoningItemForTraining,
     NeMoGymSummary,

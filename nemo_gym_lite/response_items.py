@@ -6,9 +6,10 @@ Validators are built at first use, and an item's class is found by one look at i
 
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 from typing_extensions import TypedDict
 
+from nemo_gym_lite.content_parts import InputParts, NeMoGymContent, TextOrParts
 from nemo_gym_lite.token_ids import TOKEN_METADATA_FIELDS, TokenIDLogProbMixin
 
 Progress: TypeAlias = Literal["in_progress", "completed", "incomplete"]
@@ -31,34 +32,6 @@ HOSTED_ITEM_TYPES = (
 )
 """Items that only some providers know; we carry them and look no further."""
 
-_INPUT_PART_TYPES = frozenset(
-    ("input_text", "input_image", "input_file", "input_video", "output_text", "refusal")
-)
-
-
-def _check_input_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for part in parts:
-        kind = part.get("type")
-        if kind not in _INPUT_PART_TYPES:
-            raise ValueError(
-                f"unknown content part type {kind!r}, expected one of {sorted(_INPUT_PART_TYPES)}"
-            )
-        if kind == "input_text" and not isinstance(part.get("text"), str):
-            raise ValueError("an input_text part needs a string `text`")
-        if kind == "input_video" and bool(part.get("video_url")) == bool(part.get("video")):
-            raise ValueError("an input_video part needs exactly one of `video_url` and `video`")
-    return parts
-
-
-InputParts: TypeAlias = Annotated[list[dict[str, Any]], AfterValidator(_check_input_parts)]
-
-
-class NeMoGymResponseInputText(TypedDict):
-    """Text in an input message's content list; a plain dict."""
-
-    text: str
-    type: Literal["input_text"]
-
 
 class NeMoGymFunctionToolParam(TypedDict):
     """A function that the model may call; `parameters` is a JSON schema. A plain dict."""
@@ -77,7 +50,7 @@ class _Item(BaseModel):
 class NeMoGymEasyInputMessage(_Item):
     """A message as people write it: a role and a text, or a list of content parts (plain dicts)."""
 
-    content: str | InputParts
+    content: TextOrParts
     role: Literal["user", "assistant", "system", "developer"]
     type: Literal["message"] = "message"
 
@@ -99,27 +72,6 @@ class NeMoGymChatMessage(_Item):
     content: Any = None
     role: Literal["assistant", "tool"]
     type: Literal["message"] = "message"
-
-
-class NeMoGymResponseOutputText(_Item):
-    """Text that the model wrote."""
-
-    annotations: list[dict[str, Any]] = Field(default_factory=list)
-    text: str
-    type: Literal["output_text"] = "output_text"
-    logprobs: list[dict[str, Any]] | None = None
-
-
-class NeMoGymResponseOutputRefusal(_Item):
-    """The model's refusal to answer."""
-
-    refusal: str
-    type: Literal["refusal"] = "refusal"
-
-
-NeMoGymContent: TypeAlias = Annotated[
-    NeMoGymResponseOutputText | NeMoGymResponseOutputRefusal, Field(discriminator="type")
-]
 
 
 class NeMoGymResponseOutputMessage(_Item):
@@ -147,7 +99,7 @@ class NeMoGymFunctionCallOutput(_Item):
     """What a tool answered to the call `call_id`."""
 
     call_id: str
-    output: str | InputParts
+    output: TextOrParts
     type: Literal["function_call_output"] = "function_call_output"
     id: str | None = None
     status: Progress | None = None

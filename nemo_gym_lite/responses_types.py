@@ -5,19 +5,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from nemo_gym_lite.content_parts import text_or_list
 from nemo_gym_lite.response_items import NeMoGymResponseInput, NeMoGymResponseOutputItem
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 ToolChoice = Literal["none", "auto", "required"]
 
 
-def _input_form(value: object) -> str:
-    return "text" if isinstance(value, str) else "items"
-
-
-# told apart before validation, so that a wrong item is reported as such and not also as "not a string"
 TextOrItems: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[NeMoGymResponseInput, Tag("items")], Discriminator(_input_form)
+    Annotated[str, Tag("text")] | Annotated[NeMoGymResponseInput, Tag("list")], Discriminator(text_or_list)
 ]
 
 
