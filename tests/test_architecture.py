@@ -97,7 +97,11 @@ def floor_of(module):
 
 
 def own_modules():
-    return {name_of(path): path for path in sources("nemo_gym_lite") if path.parent.name != "nemo_gym_lite" or path.stem != "__init__"}
+    return {
+        name_of(path): path
+        for path in sources("nemo_gym_lite")
+        if path.parent.name != "nemo_gym_lite" or path.stem != "__init__"
+    }
 
 
 def edges():

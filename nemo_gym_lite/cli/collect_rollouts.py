@@ -6,10 +6,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
 
 import uvloop
-import yaml
 
 from nemo_gym_lite.cli.common import (
     EXIT_INTERRUPTED,
@@ -20,15 +18,11 @@ from nemo_gym_lite.cli.common import (
 )
 from nemo_gym_lite.config.compose import Composed, compose
 from nemo_gym_lite.config.masking import mask_secrets
-from nemo_gym_lite.config.roots import find, locations
-from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.rollouts.collection import Collection, Outcome, Request
-from nemo_gym_lite.rollouts.connect import Seat, connect, processes, seats
+from nemo_gym_lite.rollouts.collection import Collection, Outcome
+from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
-from nemo_gym_lite.rollouts.manifest import flatten, what_decides
 from nemo_gym_lite.rollouts.options import CollectOptions
-from nemo_gym_lite.rollouts.plan import PlanSettings, as_asked
-from nemo_gym_lite.rollouts.source import InputSummary, check_input
+from nemo_gym_lite.rollouts.request import Request, make_request, prepare_output
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
 
@@ -44,27 +38,20 @@ def main() -> int:
 
 
 def _collect(composed: Composed[CollectOptions]) -> int:
-    options = composed.options
-    settings = _plan_settings(options)
-    tasks = _input_path(options)
-    summary = _check(tasks, options, settings)
+    request = make_request(composed.options)
     _raise_file_limit()
-    return uvloop.run(_run(composed, tasks, settings, summary))
+    return uvloop.run(_run(composed, request))
 
 
-async def _run(
-    composed: Composed[CollectOptions], tasks: Path, settings: PlanSettings, summary: InputSummary
-) -> int:
-    options = composed.options
+async def _run(composed: Composed[CollectOptions], request: Request) -> int:
+    options = request.options
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(open_http(options.deadlines))
         neighbours = await find_servers(composed, http)
-        names = [name or options.agent_name or "" for name in summary.rows_by_agent]
-        placed = seats(neighbours.servers, dict.fromkeys(names), models_near=neighbours.whole)
+        placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
         tree = plain(neighbours.tree)
-        request = Request(options, tasks, summary, settings, _asked(placed, options, settings), mask_secrets(tree))
-        _prepare_output(request)
-        collection = Collection(request)
+        prepare_output(request)
+        collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(tree))
         stack.callback(collection.close)
         if not neighbours.running:
             started = processes(placed, neighbours.servers)
@@ -75,93 +62,6 @@ async def _run(
         with _stopping_on_signals(collection):
             outcome = await collection.run(clients, _say)
         return _report(request, outcome)
-
-
-def _plan_settings(options: CollectOptions) -> PlanSettings:
-    return PlanSettings(
-        agent_name=options.agent_name,
-        repeats=options.num_repeats,
-        params=options.responses_create_params,
-        add_seed=options.num_repeats_add_seed,
-        prompt=_prompt(options.prompt_config) if options.prompt_config else None,
-    )
-
-
-def _prompt(path: Path) -> dict[str, str]:
-    found = find(path)
-    if found is None:
-        raise ConfigError(f"prompt_config: no such file: {path}")
-    try:
-        prompt = yaml.safe_load(found.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"prompt_config: {found} is not YAML: {error}") from None
-    if (
-        not isinstance(prompt, dict)
-        or not isinstance(prompt.get("user"), str)
-        or not all(key in {"user", "system"} and isinstance(value, str) for key, value in prompt.items())
-    ):
-        raise ConfigError(f"prompt_config: {found} must hold `user` and, optionally, `system`, both texts")
-    return prompt
-
-
-def _input_path(options: CollectOptions) -> Path:
-    found = find(options.input_jsonl_fpath)
-    if found is None:
-        places = "\n".join(f"  {place}" for place in locations(options.input_jsonl_fpath))
-        raise ConfigError(f"input_jsonl_fpath: no such file: {options.input_jsonl_fpath}; searched\n{places}")
-    if found.resolve() == options.output_jsonl_fpath.resolve():
-        raise ConfigError("output_jsonl_fpath is the input itself", "give the rollouts a file of their own")
-    return found
-
-
-def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> InputSummary:
-    if settings.prompt is None:
-        summary = check_input(tasks, options.limit)
-    else:
-        summary = check_input(tasks, options.limit, lambda task: None if as_asked(task.row, settings) else None)
-    if None in summary.rows_by_agent and options.agent_name is None:
-        raise ConfigError(
-            f"{summary.rows_by_agent[None]} rows of {tasks} name no agent, and no agent_name is given",
-            "add +agent_name=, for instance +agent_name=simple_weather_simple_agent",
-        )
-    return summary
-
-
-def _asked(placed: list[Seat], options: CollectOptions, settings: PlanSettings) -> dict[str, object]:
-    """What decides how rollouts come out; a later run with another answer is told so."""
-    servers = {
-        server.name: what_decides(server.config)
-        for seat in placed
-        for server in (seat.agent, seat.model, seat.resources)
-        if server is not None
-    }
-    return flatten(
-        {
-            "agent_name": options.agent_name,
-            "responses_create_params": options.responses_create_params,
-            "num_repeats_add_seed": settings.add_seed,
-            "prompt": settings.prompt,
-            "servers": servers,
-        }
-    )
-
-
-def _prepare_output(request: Request) -> None:
-    """Apply `overwrite` and `resume_from_cache`, the two options about what is already there."""
-    files = request.files
-    if files.rollouts.suffix != ".jsonl":
-        raise ConfigError(
-            f"output_jsonl_fpath: {files.rollouts} does not end in .jsonl",
-            "the names of the other files are made from it",
-        )
-    if request.options.overwrite:
-        for path in files.all():
-            path.unlink(missing_ok=True)
-    elif not request.options.resume_from_cache and files.rollouts.exists() and files.rollouts.stat().st_size:
-        raise ConfigError(
-            f"{files.rollouts} has rollouts already, and resume_from_cache is false",
-            "leave resume_from_cache out to finish that run, or delete its files with +overwrite=true",
-        )
 
 
 def _raise_file_limit() -> None:
@@ -224,11 +124,7 @@ def _report(request: Request, outcome: Outcome) -> int:
 
 def _flat(metrics: dict[str, object]) -> dict[str, float]:
     """The averages as the user's documents show them: `reward=0.73`, without `mean/`."""
-    return {
-        name.removeprefix("mean/"): value
-        for name, value in metrics.items()
-        if isinstance(value, int | float)
-    }
+    return {name.removeprefix("mean/"): value for name, value in metrics.items() if isinstance(value, int | float)}
 
 
 if __name__ == "__main__":

@@ -1,65 +1,28 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from nemo_gym_lite.errors import GymError
 from nemo_gym_lite.rollouts import manifest as manifests
 from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
 from nemo_gym_lite.rollouts.connect import Clients
-from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest
 from nemo_gym_lite.rollouts.metrics import RunMetrics
-from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.overtaken import overtaken_specs
-from nemo_gym_lite.rollouts.plan import PlanSettings, Spec, plan
+from nemo_gym_lite.rollouts.plan import Spec, plan
 from nemo_gym_lite.rollouts.progress import Progress, Tally
 from nemo_gym_lite.rollouts.report import rows_for_hook, write_metrics
-from nemo_gym_lite.rollouts.resume import Done, scan
+from nemo_gym_lite.rollouts.request import Request
+from nemo_gym_lite.rollouts.resume import scan
 from nemo_gym_lite.rollouts.sink import Sink
-from nemo_gym_lite.rollouts.source import InputSummary, read_tasks
+from nemo_gym_lite.rollouts.source import read_tasks
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A run, checked and ready to start.
-
-    Attributes:
-        options: What the user asked.
-        input: Path of the tasks, found in the search roots.
-        summary: What the check of the input found.
-        settings: How tasks become specs.
-        asked: What decides how rollouts come out, flat.
-        config: The merged configuration, secrets masked, for the manifest.
-    """
-
-    options: CollectOptions
-    input: Path
-    summary: InputSummary
-    settings: PlanSettings
-    asked: Json
-    config: Json
-
-    @property
-    def files(self) -> OutputFiles:
-        """The files of the output."""
-        return OutputFiles(self.options.output_jsonl_fpath)
-
-    @property
-    def rollouts(self) -> int:
-        """Number of rollouts that the input asks for."""
-        return sum(
-            rows * self.settings.repeats_of(name or self.settings.agent_name or "")
-            for name, rows in self.summary.rows_by_agent.items()
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +51,25 @@ class Collection:
 
     Args:
         request: The run.
+        asked: What decides how rollouts come out, flat.
+        config: The resolved configuration, secrets masked, for the manifest.
 
     Raises:
         ConfigError: The output was begun with other settings.
         OutputError: The output is in use, or not ours.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, asked: Json, config: Json) -> None:
         self.request = request
         self.files = request.files
         before = manifests.load_manifest(self.files.manifest)
         if before is not None and self._has_rows() and not request.options.accept_changes:
-            manifests.refuse_changes(before.asked, request.asked, self.files.rollouts)
+            manifests.refuse_changes(before.asked, asked, self.files.rollouts)
         self.sink = Sink(self.files)
         try:
             self.metrics = RunMetrics()
             self.done = scan(self.files, self.metrics.add)
-            self.manifest = self._begin(before)
+            self.manifest = self._begin(before, asked, config)
         except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
             raise
@@ -148,9 +113,7 @@ class Collection:
         interrupted = self._collector.stopped_early
         key_metrics = {} if options.disable_aggregation else await self._aggregate(clients, say)
         self._finish("interrupted" if interrupted else "finished", began)
-        return Outcome(
-            self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, time.monotonic() - began
-        )
+        return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, time.monotonic() - began)
 
     def close(self) -> None:
         """Release the output."""
@@ -197,7 +160,7 @@ class Collection:
                 own[name] = computed
         return write_metrics(self.files, self.metrics, own)
 
-    def _begin(self, before: Manifest | None) -> Manifest:
+    def _begin(self, before: Manifest | None, asked: Json, config: Json) -> Manifest:
         options = self.request.options
         entry = InputEntry(
             path=str(self.request.input.resolve()),
@@ -210,11 +173,11 @@ class Collection:
         kept = before if before is not None and self._has_rows() else None
         manifest = Manifest(
             begun=kept.begun if kept else manifests.now(),
-            asked=self.request.asked,
+            asked=asked,
             inputs=(kept.with_input(entry) if kept else [entry]),
             versions=manifests.versions(),
             options=options.model_dump(mode="json"),
-            config=self.request.config,
+            config=config,
         )
         manifest.save(self.files.manifest)
         return manifest

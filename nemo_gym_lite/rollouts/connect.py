@@ -8,7 +8,7 @@ import aiohttp
 
 from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
 from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
-from nemo_gym_lite.clients import AgentClient, ModelClient, ResourcesClient
+from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient
 from nemo_gym_lite.config.blocks import references
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
@@ -17,7 +17,6 @@ from nemo_gym_lite.serving.far_agent import FarAgent
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
 from nemo_gym_lite.serving.near_resources import NearResources
-from nemo_gym_lite.serving.server import build_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,8 @@ class Clients:
 
     async def close(self) -> None:
         """Close every client."""
-        for client in (*self.agents.values(), *self.resources.values(), *self.models.values()):
+        closing: list[AgentClient | ResourcesClient | ModelClient] = [*self.agents.values(), *self.resources.values()]
+        for client in [*closing, *self.models.values()]:
             await client.close()
 
 
@@ -75,6 +75,12 @@ def seats(servers: Sequence[ServerInstance], agent_names: Iterable[str], *, mode
     """
     by_name = {server.name: server for server in servers}
     return [_seat(by_name, name, models_near) for name in agent_names]
+
+
+def servers_of(placed: Iterable[Seat]) -> list[ServerInstance]:
+    """The servers that sit in these seats, each once."""
+    found = (server for seat in placed for server in (seat.agent, seat.model, seat.resources))
+    return list({server.name: server for server in found if server is not None}.values())
 
 
 def processes(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list[ServerInstance]:
@@ -95,20 +101,18 @@ def processes(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list
     return [server for server in servers if server.name in wanted]
 
 
-def connect(
-    placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, settings: Any
-) -> Clients:
+def connect(placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json) -> Clients:
     """Build the clients of the seats.
 
     Args:
         placed: The seats.
         http: This process's HTTP session.
         deadlines: When waits end.
-        settings: The merged configuration, for environments that look things up in it.
+        tree: The resolved configuration, for environments in this process.
     """
     clients = Clients()
     for seat in placed:
-        clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines, settings)
+        clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines, tree)
     clients.endpoints = max(1, sum(getattr(model, "endpoint_count", 1) for model in clients.models.values()))
     return clients
 
@@ -133,12 +137,11 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
     )
 
 
-def _can_be_near(server: ServerInstance, base: type) -> bool:
+def _can_be_near(server: ServerInstance, base: type[SimpleResponsesAPIAgent | SimpleResponsesAPIModel]) -> bool:
     """Whether the class brings a near side of its own and the configuration does not forbid it."""
-    if server.placement == "far":
-        return False
-    cls = load_server_class(server)
-    return getattr(cls, "near_client", None) is not None and cls.near_client.__func__ is not base.near_client.__func__  # type: ignore[attr-defined]
+    inherited: Any = base.near_client
+    own: Any = getattr(load_server_class(server), "near_client", inherited)
+    return server.placement != "far" and own.__func__ is not inherited.__func__
 
 
 def _is_engine(server: ServerInstance) -> bool:
@@ -159,12 +162,10 @@ def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
     return found
 
 
-def _agent(
-    seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines, settings: Any
-) -> AgentClient:
+def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json) -> AgentClient:
     if seat.resources is not None:
         clients.resources[seat.agent.name] = (
-            NearResources(build_server(seat.resources, settings))
+            NearResources(load_server_class(seat.resources).from_tree(tree, seat.resources.name), deadlines)
             if seat.resources_near and seat.agent_near
             else FarResources(seat.resources.url, http, deadlines)
         )
@@ -173,7 +174,7 @@ def _agent(
     model = clients.models.get(seat.model.name)
     if model is None:
         model = clients.models[seat.model.name] = _model(seat, seat.model, http, deadlines)
-    near: AgentClient | None = load_server_class(seat.agent).near_client(  # type: ignore[attr-defined]
+    near: AgentClient | None = load_server_class(seat.agent).near_client(
         seat.agent, model, clients.resources[seat.agent.name], deadlines
     )
     return near or FarAgent(seat.agent.url, http, deadlines)
@@ -181,7 +182,7 @@ def _agent(
 
 def _model(seat: Seat, server: ServerInstance, http: aiohttp.ClientSession, deadlines: Deadlines) -> ModelClient:
     if seat.model_near:
-        near: ModelClient | None = load_server_class(server).near_client(server, http, deadlines)  # type: ignore[attr-defined]
+        near: ModelClient | None = load_server_class(server).near_client(server, http, deadlines)
         if near is not None:
             return near
     return FarModel(server.url, http, deadlines)

@@ -67,11 +67,7 @@ def _describe(servers: Sequence[ServerInstance]) -> Mapping[str, Any]:
         server.name: (
             server.server_type,
             server.implementation,
-            {
-                name: value
-                for name, value in server.config.items()
-                if name not in _ADDRESS and not name.endswith("key")
-            },
+            {name: value for name, value in server.config.items() if name not in _ADDRESS and not name.endswith("key")},
         )
         for server in servers
     }

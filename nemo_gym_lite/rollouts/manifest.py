@@ -16,7 +16,17 @@ from nemo_gym_lite.rollouts.files import write_json
 
 Json = dict[str, Any]
 
-_INCIDENTAL = {"host", "port", "entrypoint", "name", "num_workers", "placement", "datasets", "domain", "description"}
+_INCIDENTAL = {
+    "host",
+    "port",
+    "entrypoint",
+    "name",
+    "num_workers",
+    "placement",
+    "datasets",
+    "domain",
+    "description",
+}
 """Settings of a server that say where and how it runs, not what it answers."""
 
 
@@ -47,13 +57,13 @@ class Manifest(BaseModel):
     ended: str | None = None
     asked: Json
     """What decides how rollouts come out, flat: agent, model, sampling, prompt."""
-    inputs: list[InputEntry] = []  # noqa: RUF012 - pydantic copies defaults
-    counts: Json = {}  # noqa: RUF012
-    timings: Json = {}  # noqa: RUF012
-    tokens: Json = {}  # noqa: RUF012
-    versions: Json = {}  # noqa: RUF012
-    options: Json = {}  # noqa: RUF012
-    config: Json = {}  # noqa: RUF012
+    inputs: list[InputEntry] = []
+    counts: Json = {}
+    timings: Json = {}
+    tokens: Json = {}
+    versions: Json = {}
+    options: Json = {}
+    config: Json = {}
     """The merged configuration, secrets masked."""
 
     def save(self, path: Path) -> None:

@@ -31,13 +31,15 @@ class CollectOptions(BaseModel):
         ),
     ] = "auto"
     responses_create_params: Annotated[
-        dict[str, Any], Field(description="laid over each row's own, for instance +responses_create_params.temperature=0.3")
-    ] = {}  # noqa: RUF012 - pydantic copies defaults
+        dict[str, Any],
+        Field(description="laid over each row's own, for instance +responses_create_params.temperature=0.3"),
+    ] = {}
     num_repeats_add_seed: Annotated[
         bool, Field(description="send each repeat's number as the sampling seed, so that repeats differ")
     ] = False
     prompt_config: Annotated[
-        Path | None, Field(description="YAML file with `user` and `system` templates, for rows without an input")
+        Path | None,
+        Field(description="YAML file with `user` and `system` templates, for rows without an input"),
     ] = None
     resume_from_cache: Annotated[
         bool, Field(description="finish what an earlier run began; false refuses an output that has rows")

@@ -158,7 +158,8 @@ def _messages(prompt: Mapping[str, str], row: Mapping[str, Any]) -> list[dict[st
         ]
     except KeyError as error:
         raise ConfigError(
-            f"prompt_config names the field {error}, which this row does not have", f"its fields are {', '.join(row)}"
+            f"prompt_config names the field {error}, which this row does not have",
+            f"its fields are {', '.join(row)}",
         ) from None
 
 

@@ -1,6 +1,6 @@
 """Reads tasks from a JSONL file, one at a time, and checks the whole file before a run starts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.rollouts.plan import Task, agent_name_of
+from nemo_gym_lite.rollouts.plan import PlanSettings, Task, agent_name_of, as_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,13 @@ def read_tasks(path: Path, limit: int | None = None) -> Iterator[Task]:
         yield Task(line, _parse(path, line, text))
 
 
-def check_input(
-    path: Path, limit: int | None = None, check: Callable[[Task], None] = lambda _: None
-) -> InputSummary:
+def check_input(path: Path, limit: int | None = None, settings: PlanSettings | None = None) -> InputSummary:
     """Read the whole input once before anything starts, so that a bad row 900,000 is found now.
 
     Args:
         path: The file.
         limit: Stop after so many tasks; None reads all.
-        check: Called with every task; a ConfigError of it is raised with file and line before it.
+        settings: Given, every row is also tried against its prompt template.
 
     Raises:
         ConfigError: The file is missing, empty, or holds a malformed row.
@@ -62,7 +60,8 @@ def check_input(
         digest.update(text)
         task = Task(line, _parse(path, line, text))
         try:
-            check(task)
+            if settings is not None:
+                as_asked(task.row, settings)
         except ConfigError as error:
             raise ConfigError(f"{path}, line {line}: {error.message}", error.hint) from None
         name = agent_name_of(task.row)

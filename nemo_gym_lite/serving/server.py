@@ -3,7 +3,7 @@
 import os
 import resource
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import uvicorn
@@ -79,15 +79,21 @@ class SimpleServer(BaseServer):
         app.add_middleware(JsonErrorMiddleware, server=self.get_session_middleware_key())
 
     @classmethod
-    def run_webserver(cls) -> None:
-        """Serve this class until SIGTERM; `ng_run` left name and configuration in the environment."""
-        name = os.environ[INSTANCE_VARIABLE]
-        tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
-        block = get_first_server_config_dict(tree, name)
+    def from_tree(cls, tree: Json, name: str) -> Self:
+        """The instance `name` of a resolved configuration, as an object of this process."""
         config_class: Any = cls.model_fields["config"].annotation
         head = HeadServerConfig.model_validate(tree.get("head_server") or {})
-        client = ServerClient(head_server_config=head, global_config_dict=tree)
-        server = cls(config=config_class.model_validate({**block, "name": name}), server_client=client)
+        block = get_first_server_config_dict(tree, name)
+        return cls(
+            config=config_class.model_validate({**block, "name": name}),
+            server_client=ServerClient(head_server_config=head, global_config_dict=tree),
+        )
+
+    @classmethod
+    def run_webserver(cls) -> None:
+        """Serve this class until SIGTERM; `ng_run` left name and configuration in the environment."""
+        tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
+        server = cls.from_tree(tree, os.environ[INSTANCE_VARIABLE])
         serve(server.build_app(), server.config.host, server.config.port)
 
 
@@ -104,6 +110,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         ws="none",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_IDLE_S,
         backlog=2048,
         log_level="warning",

@@ -68,7 +68,9 @@ def test_running_aggregates_equal_the_ones_made_from_all_rows(tmp_path):
 def test_what_an_environment_computes_itself_is_laid_over_ours(tmp_path):
     files = OutputFiles(tmp_path / "out.jsonl")
     keys = write_metrics(
-        files, collected(rows(4, 2)), {"a": {"agent_metrics": {"pass@1": 50.0}, "key_metrics": {"pass@1": 50.0}}}
+        files,
+        collected(rows(4, 2)),
+        {"a": {"agent_metrics": {"pass@1": 50.0}, "key_metrics": {"pass@1": 50.0}}},
     )
     [summary] = orjson.loads(files.metrics.read_bytes())
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import signal
 
 import orjson
 import pytest
@@ -57,8 +58,6 @@ def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
 def test_a_full_disk_leaves_whole_lines_and_a_clear_error(tmp_path):
     def write_until_full(path, answers):
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-        import signal
-
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         sink = JsonlFile(path)
         try:

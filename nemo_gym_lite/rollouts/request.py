@@ -1,0 +1,153 @@
+"""Checks everything that a user asked before anything starts: input, prompt, agent names, output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nemo_gym_lite.config.roots import find, locations
+from nemo_gym_lite.config.servers import ServerInstance
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.manifest import flatten, what_decides
+from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.plan import PlanSettings
+from nemo_gym_lite.rollouts.source import InputSummary, check_input
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run, checked and ready to start.
+
+    Attributes:
+        options: What the user asked.
+        input: Path of the tasks, found in the search roots.
+        summary: What the check of the input found.
+        settings: How tasks become specs.
+    """
+
+    options: CollectOptions
+    input: Path
+    summary: InputSummary
+    settings: PlanSettings
+
+    @property
+    def files(self) -> OutputFiles:
+        """The files of the output."""
+        return OutputFiles(self.options.output_jsonl_fpath)
+
+    @property
+    def agent_names(self) -> list[str]:
+        """The agents that the input needs."""
+        return list(dict.fromkeys(name or self.options.agent_name or "" for name in self.summary.rows_by_agent))
+
+    @property
+    def rollouts(self) -> int:
+        """Number of rollouts that the input asks for."""
+        return sum(
+            rows * self.settings.repeats_of(name or self.settings.agent_name or "")
+            for name, rows in self.summary.rows_by_agent.items()
+        )
+
+    def asked(self, servers: Sequence[ServerInstance]) -> Json:
+        """What decides how rollouts come out, flat; a later run with another answer is told so.
+
+        Args:
+            servers: Those that the rollouts are played with.
+        """
+        return flatten(
+            {
+                "agent_name": self.options.agent_name,
+                "responses_create_params": self.options.responses_create_params,
+                "num_repeats_add_seed": self.settings.add_seed,
+                "prompt": self.settings.prompt,
+                "servers": {server.name: what_decides(server.config) for server in servers},
+            }
+        )
+
+
+def make_request(options: CollectOptions) -> Request:
+    """Check the options against the files that they name.
+
+    Raises:
+        ConfigError: A file is missing or malformed, or rows have no agent.
+    """
+    settings = _plan_settings(options)
+    tasks = _input_path(options)
+    _check_output(options)
+    return Request(options, tasks, _check(tasks, options, settings), settings)
+
+
+def prepare_output(request: Request) -> None:
+    """Apply `overwrite` and `resume_from_cache`, the two options about what is already there."""
+    files = request.files
+    if request.options.overwrite:
+        for path in files.all():
+            path.unlink(missing_ok=True)
+    elif not request.options.resume_from_cache and files.rollouts.exists() and files.rollouts.stat().st_size:
+        raise ConfigError(
+            f"{files.rollouts} has rollouts already, and resume_from_cache is false",
+            "leave resume_from_cache out to finish that run, or delete its files with +overwrite=true",
+        )
+
+
+def _plan_settings(options: CollectOptions) -> PlanSettings:
+    return PlanSettings(
+        agent_name=options.agent_name,
+        repeats=options.num_repeats,
+        params=options.responses_create_params,
+        add_seed=options.num_repeats_add_seed,
+        prompt=_prompt(options.prompt_config) if options.prompt_config else None,
+    )
+
+
+def _prompt(path: Path) -> dict[str, str]:
+    found = find(path)
+    if found is None:
+        raise ConfigError(f"prompt_config: no such file: {path}")
+    try:
+        prompt = yaml.safe_load(found.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"prompt_config: {found} is not YAML: {error}") from None
+    if (
+        not isinstance(prompt, dict)
+        or not isinstance(prompt.get("user"), str)
+        or not all(key in {"user", "system"} and isinstance(value, str) for key, value in prompt.items())
+    ):
+        raise ConfigError(f"prompt_config: {found} must hold `user` and, optionally, `system`, both texts")
+    return prompt
+
+
+def _input_path(options: CollectOptions) -> Path:
+    found = find(options.input_jsonl_fpath)
+    if found is None:
+        places = "\n".join(f"  {place}" for place in locations(options.input_jsonl_fpath))
+        raise ConfigError(f"input_jsonl_fpath: no such file: {options.input_jsonl_fpath}; searched\n{places}")
+    if found.resolve() == options.output_jsonl_fpath.resolve():
+        raise ConfigError(f"output_jsonl_fpath is the input itself: {found}", "give the rollouts a file of their own")
+    return found
+
+
+def _check_output(options: CollectOptions) -> None:
+    path = options.output_jsonl_fpath
+    if path.suffix != ".jsonl":
+        raise ConfigError(
+            f"output_jsonl_fpath: {path} does not end in .jsonl",
+            "the names of the other files are made from it",
+        )
+    if path.is_dir():
+        raise ConfigError(f"output_jsonl_fpath: {path} is a folder", "name a file in it")
+
+
+def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> InputSummary:
+    summary = check_input(tasks, options.limit, settings if settings.prompt else None)
+    if None in summary.rows_by_agent and options.agent_name is None:
+        raise ConfigError(
+            f"{summary.rows_by_agent[None]} rows of {tasks} name no agent, and no agent_name is given",
+            "add +agent_name=, for instance +agent_name=simple_weather_simple_agent",
+        )
+    return summary
