@@ -10,9 +10,7 @@ from nemo_gym_lite.openai_utils import (
 )
 
 
-@pytest.mark.parametrize(
-    "name", ["chat_plain", "chat_reasoning_tools", "chat_logprobs", "chat_return_token_ids"]
-)
+@pytest.mark.parametrize("name", ["chat_plain", "chat_reasoning_tools", "chat_logprobs", "chat_return_token_ids"])
 def test_a_real_completion_keeps_every_field(recorded, name):
     body = recorded(name)
 
@@ -38,9 +36,7 @@ def test_a_message_with_token_ids_becomes_the_training_twin(recorded):
 def test_unknown_chat_params_are_ignored():
     body = {"messages": [{"role": "user", "content": "hi"}], "guided_json": {}}
 
-    assert (
-        "guided_json" not in NeMoGymChatCompletionCreateParamsNonStreaming.model_validate(body).model_dump()
-    )
+    assert "guided_json" not in NeMoGymChatCompletionCreateParamsNonStreaming.model_validate(body).model_dump()
 
 
 def test_an_unknown_role_is_refused():

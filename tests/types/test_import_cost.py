@@ -7,8 +7,6 @@ IMPORT = "import sys, nemo_gym_lite.openai_utils, nemo_gym_lite.dialects.reply; 
 
 
 def test_the_types_do_not_drag_in_the_openai_package_or_anything_that_does_io():
-    loaded = subprocess.run(
-        [sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"openai", "aiohttp", "fastapi", "omegaconf", "asyncio", "pandas"} & set(loaded)

@@ -19,9 +19,7 @@ def usage(inputs, outputs, cached=None, thought=None):
 
 
 def test_usage_adds_up_over_turns():
-    assert NeMoGymResponseUsage.sum_from_list([usage(1, 2, 3, 4), usage(10, 20, 30, 40)]) == usage(
-        11, 22, 33, 44
-    )
+    assert NeMoGymResponseUsage.sum_from_list([usage(1, 2, 3, 4), usage(10, 20, 30, 40)]) == usage(11, 22, 33, 44)
 
 
 def test_no_usage_sums_to_zero():
