@@ -7,6 +7,7 @@ answers to the same conversation: the same run gives the same answers, and repea
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from random import Random
 
 import orjson
@@ -147,13 +148,14 @@ class Policy:
         boxed, hashed = "\\boxed" in task, "####" in task
         if right is None and not boxed and not hashed:
             return ""
+        said = _guess(task, right, random)
         if right is not None and random.random() < self._settings.accuracy:
             said = right
-        else:
-            said = _guess(task, right, random)
         if boxed:
             return f"\\boxed{{{said}}}"
-        return f"#### {said}" if hashed else f"The answer is {said}."
+        if hashed:
+            return f"#### {said}"
+        return f"Answer: {said}" if "Answer:" in task else f"The answer is {said}."
 
 
 def _allowed_tools(conversation: Conversation) -> list[Json]:
@@ -215,10 +217,10 @@ def _guess(task: str, right: str | None, random: Random) -> str:
     if len(right) == 1 and right.isalpha():
         return random.choice(letters or [letter for letter in "ABCD" if letter != right.upper()])
     try:
-        off = float(right.replace(",", "")) + random.choice((-2, -1, 1, 2, 10))
+        wrong = Fraction(right.replace(",", "")) + random.choice((-2, -1, 1, 2, 10))
     except ValueError:
         return "unknown"
-    return f"{off:g}"
+    return str(wrong) if "/" in right else f"{float(wrong):g}"
 
 
 def _cut(answer: Answer, max_tokens: int | None) -> Answer:

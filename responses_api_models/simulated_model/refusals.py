@@ -12,9 +12,7 @@ def error_body(status: int, message: str, kind: str, param: str | None = None) -
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
-def refusal(
-    message: str, param: str | None = None, status: int = 400, kind: str = "BadRequestError"
-) -> EndpointError:
+def refusal(message: str, param: str | None = None, status: int = 400, kind: str = "BadRequestError") -> EndpointError:
     """The error to raise for a request that gets an error reply; its `status` and `body` are the reply's."""
     body = orjson.dumps(error_body(status, message, kind, param))
     return EndpointError("bad_request", message, retryable=False, status=status, body=body)

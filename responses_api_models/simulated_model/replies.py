@@ -55,7 +55,7 @@ def chat_reply(body: Json, conversation: Conversation, answer: Answer, prompt_to
     }
 
 
-def responses_reply(params: Json, answer: Answer, prompt_tokens: int) -> Json:
+def responses_reply(params: Json, _: Conversation, answer: Answer, prompt_tokens: int) -> Json:
     """A Responses reply."""
     generated = answer.completion_tokens()
     cut = answer.finish_reason == "length"

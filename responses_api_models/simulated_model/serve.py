@@ -14,9 +14,8 @@ from responses_api_models.simulated_model.server import SimulatedEngine
 from responses_api_models.simulated_model.settings import EngineSettings
 
 
-async def serve(settings: EngineSettings, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    engine = SimulatedEngine(settings)
+async def serve(engine: SimulatedEngine, host: str, port: int) -> None:
+    """Serve `engine` until SIGINT or SIGTERM."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -33,12 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A seeded engine that speaks vLLM's HTTP, without a GPU.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free port and prints it")
-    parser.add_argument(
-        "--model", action="append", default=[], help="name it serves; every name if not given"
-    )
-    parser.add_argument(
-        "--settings", default="{}", help="JSON of further settings, see settings.py, or @FILE"
-    )
+    parser.add_argument("--model", action="append", default=[], help="name it serves; every name if not given")
+    parser.add_argument("--settings", default="{}", help="JSON of further settings, see settings.py, or @FILE")
     options = parser.parse_args(argv)
     given = options.settings
     try:
@@ -49,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.model:
         settings = settings.model_copy(update={"models": tuple(options.model)})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, options.host, options.port))
+        runner.run(serve(SimulatedEngine(settings), options.host, options.port))
     return 0
 
 

@@ -6,6 +6,7 @@ It is aiohttp's low-level server: resets and half bodies need the connection, an
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import orjson
 from aiohttp import web
@@ -17,7 +18,7 @@ from responses_api_models.simulated_model.answer_keys import read_answer_keys
 from responses_api_models.simulated_model.conversation import Conversation, of_chat, of_responses
 from responses_api_models.simulated_model.faults import FAULT_BODIES, FAULT_STATUS, FaultDice
 from responses_api_models.simulated_model.metrics_page import metrics_page
-from responses_api_models.simulated_model.policy import Policy
+from responses_api_models.simulated_model.policy import Answer, Policy
 from responses_api_models.simulated_model.refusals import (
     error_body,
     over_long_prompt,
@@ -37,6 +38,17 @@ from responses_api_models.simulated_model.wire import (
     read_json,
     reset,
 )
+
+
+class Dialect(NamedTuple):
+    """How a request is read and its answer written."""
+
+    read: Callable[[Json], Conversation]
+    write: Callable[[Json, Conversation, Answer, int], Json]
+
+
+CHAT = Dialect(of_chat, chat_reply)
+RESPONSES = Dialect(of_responses, responses_reply)
 
 Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _CLOSE_S = 0.1
@@ -113,19 +125,17 @@ class SimulatedEngine:
         return json_reply({"detail": "Not Found"}, 404)
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self._counted(request, of_chat)
+        return await self._counted(request, CHAT)
 
     async def _responses(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self._counted(request, of_responses)
+        return await self._counted(request, RESPONSES)
 
-    async def _counted(
-        self, request: web.BaseRequest, read: Callable[[Json], Conversation]
-    ) -> web.StreamResponse:
+    async def _counted(self, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
         """Answer a generation request, and count it whatever becomes of it."""
         returning = self.stats.arrive(request.headers.get("X-Session-ID"))
         status: int | None = None
         try:
-            reply = await self._generate(request, read, returning)
+            reply = await self._generate(request, dialect, returning=returning)
             closing = request.transport is None or request.transport.is_closing()
             status = None if closing else reply.status  # of a broken reply no status line can be trusted
         except EndpointError as error:
@@ -139,33 +149,31 @@ class SimulatedEngine:
             self.stats.leave(status)
         return reply
 
-    async def _generate(
-        self, request: web.BaseRequest, read: Callable[[Json], Conversation], returning: bool
-    ) -> web.StreamResponse:
+    async def _generate(self, request: web.BaseRequest, dialect: Dialect, *, returning: bool) -> web.StreamResponse:
         content = await request.content.read()
         fault = self.faults.draw()
         if fault is not None and (reply := await self._fault_without_answer(request, fault)) is not None:
             return reply
         body = parse_json(content)
-        conversation = read(body)
+        conversation = dialect.read(body)
         prompt_tokens = self._checked(body, conversation)
-        answer = self._policy.answer(conversation, self.stats.prompts.get(conversation.digest, 0))
-        if answer.fault is not None:
-            fault = answer.fault
-            if (reply := await self._fault_without_answer(request, fault)) is not None:
-                return reply
-        generated = answer.completion_tokens()
-        await self.scheduler.hold(prompt_tokens, generated)
-        if read is of_chat:
-            content = orjson.dumps(chat_reply(body, conversation, answer, prompt_tokens))
-        else:
-            content = orjson.dumps(responses_reply(body, answer, prompt_tokens))
-        if fault == "half_body":
-            return half_body(request, content)
         if returning and conversation.turn:
             self.stats.cached_tokens += conversation.seen_tokens()
-        self.stats.complete(conversation.digest, prompt_tokens, generated, answer.finish_reason)
-        return bytes_reply(content)
+        occurrence = self.stats.begin(conversation.digest)
+        try:
+            answer = self._policy.answer(conversation, occurrence)
+            if answer.fault is not None:
+                fault = answer.fault
+                if (reply := await self._fault_without_answer(request, fault)) is not None:
+                    return reply
+            await self.scheduler.hold(prompt_tokens, answer.completion_tokens())
+            content = orjson.dumps(dialect.write(body, conversation, answer, prompt_tokens))
+            if fault == "half_body":
+                return half_body(request, content)
+            self.stats.complete(conversation.digest, prompt_tokens, answer.completion_tokens(), answer.finish_reason)
+            return bytes_reply(content)
+        finally:
+            self.stats.end(conversation.digest)
 
     async def _fault_without_answer(self, request: web.BaseRequest, fault: str) -> web.Response | None:
         """Play a fault; None where an answer is still due (`slow`, `half_body`)."""
@@ -216,9 +224,7 @@ class SimulatedEngine:
         names = self.settings.models or ("simulated",)
         card = {"object": "model", "created": 0, "owned_by": "simulated", "parent": None}
         length = self.settings.max_model_len
-        cards = [
-            {"id": name, **card, "root": name, "max_model_len": length, "permission": []} for name in names
-        ]
+        cards = [{"id": name, **card, "root": name, "max_model_len": length, "permission": []} for name in names]
         return json_reply({"object": "list", "data": cards})
 
     async def _liveness(self, _: web.BaseRequest) -> web.Response:
@@ -246,9 +252,7 @@ class SimulatedEngine:
 
 
 @asynccontextmanager
-async def running_engine(
-    settings: EngineSettings | None = None, port: int = 0
-) -> AsyncIterator[SimulatedEngine]:
+async def running_engine(settings: EngineSettings | None = None, port: int = 0) -> AsyncIterator[SimulatedEngine]:
     """An engine that listens on 127.0.0.1 for the length of the block, in this event loop."""
     engine = SimulatedEngine(settings)
     await engine.start(port=port)

@@ -88,4 +88,4 @@ class EngineSettings(BaseModel):
     sessions_kept: int = Field(default=200_000, ge=0)
     """Session ids whose calls are counted; 0 counts none. About 150 bytes each."""
     prompts_kept: int = Field(default=1_000_000, ge=0)
-    """Distinct prompts whose answers are counted; 0 counts none. About 100 bytes each."""
+    """Distinct prompts whose answers are counted; of others, repeats get equal answers. About 100 bytes each."""

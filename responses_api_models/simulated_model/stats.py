@@ -32,6 +32,8 @@ class EngineStats:
     prompts: dict[int, int] = field(default_factory=dict)
     """Completed answers by digest of the conversation that was answered."""
 
+    _under_way: Counter[int] = field(default_factory=Counter)
+
     @property
     def repeated(self) -> int:
         """Completed answers to a conversation that had been answered before."""
@@ -55,6 +57,18 @@ class EngineStats:
         if status is not None:
             self.by_status[status] += 1
 
+    def begin(self, digest: int) -> int:
+        """Note that a conversation is being answered; returns how often it was, or is being, answered already."""
+        earlier = self.prompts.get(digest, 0) + self._under_way[digest]
+        self._under_way[digest] += 1
+        return earlier
+
+    def end(self, digest: int) -> None:
+        """Note that a conversation is no longer being answered."""
+        self._under_way[digest] -= 1
+        if not self._under_way[digest]:
+            del self._under_way[digest]
+
     def complete(self, digest: int, prompt_tokens: int, generation_tokens: int, finish_reason: str) -> None:
         """Count an answer that was handed over."""
         self.completed += 1
@@ -67,16 +81,14 @@ class EngineStats:
 
     def clear(self) -> None:
         """Start counting anew; requests in flight stay in flight."""
-        fresh = EngineStats(self.sessions_kept, self.prompts_kept, in_flight=self.in_flight)
+        fresh = EngineStats(self.sessions_kept, self.prompts_kept, in_flight=self.in_flight, _under_way=self._under_way)
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
 
     def as_json(self, *, sessions: bool = False, prompts: bool = False) -> dict[str, Any]:
         """The counts as a JSON object, with the tables where asked for."""
         plain = ("calls", "completed", "aborted", "rejected", "in_flight", "max_in_flight", "prompt_tokens")
-        summary: dict[str, Any] = {
-            name: getattr(self, name) for name in (*plain, "generation_tokens", "cached_tokens")
-        }
+        summary: dict[str, Any] = {name: getattr(self, name) for name in (*plain, "generation_tokens", "cached_tokens")}
         summary["by_status"] = {str(status): count for status, count in self.by_status.items()}
         summary["by_fault"] = dict(self.by_fault)
         summary["finished"] = dict(self.finished)

@@ -14,9 +14,7 @@ CHAT = "/v1/chat/completions"
 BODY = {"model": "any", "messages": [{"role": "user", "content": "hello"}]}
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [("rate_limited", 429), ("server_error", 500), ("unavailable", 503)]
-)
+@pytest.mark.parametrize(("kind", "status"), [("rate_limited", 429), ("server_error", 500), ("unavailable", 503)])
 async def test_error_replies_have_vllms_shape(engine, post, kind, status):
     engine.faults.load(Faults(**{kind: 1.0}))
 

@@ -66,6 +66,8 @@ def test_another_seed_gives_another_answer():
         ("6 times 7? Answer in \\boxed{}.", "42", "\\boxed{42}"),
         ("6 times 7? Answer after ####.", "42", "#### 42"),
         ("6 times 7?", "42", "The answer is 42."),
+        ("6 times 7? End with a line `Answer: `.", "42", "Answer: 42"),
+        ("A quarter and a third? \\boxed{}", "7/12", "\\boxed{7/12}"),
         ("Pick.\nA: one\nB: two\nAnswer in \\boxed{}.", "B", "\\boxed{B}"),
     ],
 )

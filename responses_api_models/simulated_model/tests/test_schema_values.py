@@ -33,9 +33,7 @@ strings = st.one_of(
 )
 others = st.one_of(
     st.sampled_from([{"type": "boolean"}, {"type": "null"}, {"const": 3}, {"type": ["string", "null"]}]),
-    st.lists(st.one_of(st.text(), st.integers(), st.none()), min_size=1).map(
-        lambda options: {"enum": options}
-    ),
+    st.lists(st.one_of(st.text(), st.integers(), st.none()), min_size=1).map(lambda options: {"enum": options}),
 )
 
 
@@ -52,9 +50,7 @@ def nested(schemas):
                 st.lists(st.sampled_from(sorted(properties)), unique=True) if properties else st.just([]),
             )
         ),
-        st.builds(
-            lambda item, low: {"type": "array", "items": item, "minItems": low}, schemas, st.integers(0, 3)
-        ),
+        st.builds(lambda item, low: {"type": "array", "items": item, "minItems": low}, schemas, st.integers(0, 3)),
         st.lists(schemas, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
         schemas.map(lambda schema: {"allOf": [schema], "description": "wrapped"}),
     )

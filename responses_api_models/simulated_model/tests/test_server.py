@@ -95,6 +95,12 @@ async def test_both_dialects_give_the_same_answer_to_the_same_conversation(post)
     assert completion["usage"]["total_tokens"] == response["usage"]["total_tokens"]
 
 
+async def test_repeats_differ_even_when_they_are_in_flight_together(post):
+    answered = await asyncio.gather(*(post(CHAT, chat("again")) for _ in range(4)))
+
+    assert len({reply["choices"][0]["message"]["content"] for _, reply in answered}) > 1
+
+
 async def test_calls_are_counted_by_session_and_by_conversation(engine, post, get):
     for text in ("one", "one", "two"):
         await post(CHAT, chat(text), headers={"X-Session-ID": f"session of {text}"})

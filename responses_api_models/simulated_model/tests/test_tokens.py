@@ -29,9 +29,7 @@ def test_each_turns_prompt_begins_with_the_ids_of_the_turn_before_and_its_answer
     body |= {"tools": TOOLS} if with_tools else {}
     first = play(body, EngineSettings())
     message = first["choices"][0]["message"]
-    follow = (
-        {"role": "tool", "content": "7"} if message.get("tool_calls") else {"role": "user", "content": "more"}
-    )
+    follow = {"role": "tool", "content": "7"} if message.get("tool_calls") else {"role": "user", "content": "more"}
     second = play({**body, "messages": [*body["messages"], message, follow]}, EngineSettings())
 
     prefix = first["prompt_token_ids"] + first["choices"][0]["token_ids"]
