@@ -81,6 +81,11 @@ class Child:
         child.exited = asyncio.create_task(child._until_gone(read_fd))
         return child
 
+    @property
+    def told_why(self) -> bool:
+        """Whether the process said itself why it could not start."""
+        return self._reported is not None
+
     def failure(self) -> ServerStartError:
         """Say why the process, which has ended, did so."""
         name = repr(self.instance.name)

@@ -7,24 +7,19 @@ the reason as JSON, for the launcher to show.
 
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import orjson
-import uvicorn
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
-from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ConfigError, GymError
-from nemo_gym_lite.serving.client import ServerClient
 from nemo_gym_lite.serving.run_files import (
     CAUSE_MARK,
     CONFIG_FILE_VARIABLE,
@@ -32,24 +27,25 @@ from nemo_gym_lite.serving.run_files import (
     LIFELINE_VARIABLE,
     remove_run_files,
 )
-from nemo_gym_lite.serving.server import SimpleServer
 
 ORPHAN_GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL when the launcher died."""
 
 
-IDLE_CONNECTION_S = 75
-"""Longer than our clients keep an idle connection, so that none sends into one that is being closed."""
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
     """Run the server that the environment names; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     follow_launcher()
     folder = Path()
     try:
         instance = this_instance()
         folder = instance.entrypoint.parent
-        serve(load_server_class(instance), instance)
+        if (instance.config.get("num_workers") or 1) > 1:
+            _log.warning("num_workers is not used: one process serves, so that sessions keep their state")
+        load_server_class(instance).run_webserver()
     except Exception as error:  # an author's code raises anything; the launcher tells it in one line
         message, hint = reason(error, folder)
         cause = orjson.dumps({"message": message, "hint": hint}).decode()
@@ -66,52 +62,11 @@ def this_instance() -> ServerInstance:
         ConfigError: The run's configuration holds no such server.
     """
     name = os.environ[INSTANCE_VARIABLE]
-    for instance in server_instances(run_config()):
+    tree = OmegaConf.create(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
+    for instance in server_instances(tree):
         if instance.name == name:
             return instance
     raise ConfigError(f"the configuration holds no server {name!r}")
-
-
-def run_config() -> DictConfig:
-    """Return the run's configuration, resolved, with hosts and ports."""
-    tree: DictConfig = OmegaConf.create(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
-    return tree
-
-
-def serve(server_class: type[Any], instance: ServerInstance) -> None:
-    """Serve until SIGTERM; a class with a `run_webserver` of its own does so itself."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    raise_open_file_limit()
-    if server_class.run_webserver.__func__ is not SimpleServer.run_webserver.__func__:  # type: ignore[attr-defined]
-        server_class.run_webserver()
-        return
-    tree = run_config()
-    client = ServerClient(
-        head_server_config=HeadServerConfig.model_validate(tree.get("head_server") or {}),
-        global_config_dict=tree,
-    )
-    config = server_class.model_fields["config"].annotation.model_validate(instance.config)
-    server = server_class(config=config, server_client=client)
-    uvicorn.run(
-        server.build_app(),
-        host=instance.host,
-        port=instance.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=2048,
-        timeout_keep_alive=IDLE_CONNECTION_S,
-        timeout_graceful_shutdown=1,
-    )
-
-
-def raise_open_file_limit() -> None:
-    """Allow as many connections as the system lets us have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def follow_launcher() -> None:

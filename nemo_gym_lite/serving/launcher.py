@@ -157,16 +157,17 @@ class Launcher:
 
     async def _until_all_ready(self) -> None:
         while waiting := [kept.instance.name for kept in self._kept if not kept.ready.is_set()]:
-            ready = asyncio.gather(*(kept.ready.wait() for kept in self._kept))
             with suppress(TimeoutError):
-                await asyncio.wait_for(ready, self._policy.report_s)
+                async with asyncio.timeout(self._policy.report_s):
+                    for kept in self._kept:
+                        await kept.ready.wait()
                 return
             up = len(self._kept) - len(waiting)
             self._show(f"{up} / {len(self._kept)} servers ready, waiting for: {', '.join(waiting)}")
 
     async def _keep(self, kept: Kept) -> None:
         """Run a server, life after life; ends only with `ServerStartError` or by being cancelled."""
-        crashes, name = 0, kept.instance.name
+        crashes = 0
         while True:
             began = time.monotonic()
             error = await self._live(kept)
@@ -181,7 +182,6 @@ class Launcher:
             kept.restarts, kept.status = kept.restarts + 1, "restarting"
             self._show(f"{error.message}; restart {crashes} of {self._policy.restarts} in {wait_s:g} s")
             await asyncio.sleep(wait_s)
-            self._show(f"starting server {name!r} again")
 
     async def _live(self, kept: Kept) -> ServerStartError:
         """Start a server and wait until it ends; returns why it did."""
@@ -194,7 +194,7 @@ class Launcher:
         if kept.restarts:
             self._show(f"server {kept.instance.name!r} is back")
         kept.ready.set()
-        await kept.child.exited
+        await asyncio.wait({kept.child.exited})  # `wait`: whoever cancels us does not cancel the child's own task
         return kept.child.failure()
 
     async def _start(self, kept: Kept) -> None:
@@ -206,10 +206,12 @@ class Launcher:
         while not await self._answers(instance):
             await asyncio.wait({child.exited}, timeout=self._policy.poll_s)
             if child.exited.done():
-                _check_port(instance)  # taken between our look and the server's
+                if not child.told_why:
+                    _check_port(instance)  # perhaps taken between our look and the server's
                 raise child.failure()
             if time.monotonic() > deadline:
                 child.kill()
+                await asyncio.wait({child.exited})
                 late = f"did not answer on {instance.url} within {self._policy.start_s:g} s"
                 raise ServerStartError(f"server {instance.name!r} {late}")
 

@@ -18,7 +18,7 @@ CONTENT_HEADER = "X-NG-Config"
 WHOLE = "whole"
 MASKED = "masked"
 
-HEAD_TIMEOUT_S = 10.0
+HEAD_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
