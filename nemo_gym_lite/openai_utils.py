@@ -1,5 +1,8 @@
 """The Responses and Chat Completions types under the import path that environments know; no code here."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from nemo_gym_lite.chat_types import (
     NeMoGymChatCompletion,
     NeMoGymChatCompletionAssistantMessageForTrainingParam,
@@ -69,6 +72,17 @@ from nemo_gym_lite.token_ids import (
     TokenIDLogProbMixin,
 )
 
+if TYPE_CHECKING:
+    from nemo_gym_lite.openai_client import NeMoGymAsyncOpenAI
+else:
+
+    def __getattr__(name: str) -> Any:
+        # the client alone does I/O; whoever needs the types only does not pay for its imports
+        if name == "NeMoGymAsyncOpenAI":
+            return import_module("nemo_gym_lite.openai_client").NeMoGymAsyncOpenAI
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 RATE_LIMIT_ERROR_CODES = (429, 502, 503, 504, 520)
 """HTTP statuses of an overloaded or restarting provider."""
 RETRY_ERROR_CODES = (*RATE_LIMIT_ERROR_CODES, 500)
@@ -81,6 +95,7 @@ __all__ = [
     "RESPONSES_TO_TRAIN",
     "RETRY_ERROR_CODES",
     "TOKEN_METADATA_FIELDS",
+    "NeMoGymAsyncOpenAI",
     "NeMoGymChatCompletion",
     "NeMoGymChatCompletionAssistantMessageForTrainingParam",
     "NeMoGymChatCompletionAssistantMessageParam",
