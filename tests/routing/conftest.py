@@ -129,7 +129,7 @@ async def start() -> AsyncIterator[Callable[[], Awaitable[FakeEndpoint]]]:
 
     async def start_one() -> FakeEndpoint:
         endpoint = FakeEndpoint()
-        app = web.Application()
+        app = web.Application(client_max_size=2**24)
         app.router.add_post("/v1/{path:.*}", endpoint.handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()

@@ -16,9 +16,7 @@ A, B = "http://a/v1", "http://b/v1"
 
 
 def error(failure_class="server_error", status=500, retryable=True, retry_after_s=None):
-    return EndpointError(
-        failure_class, "it failed", retryable=retryable, status=status, retry_after_s=retry_after_s
-    )
+    return EndpointError(failure_class, "it failed", retryable=retryable, status=status, retry_after_s=retry_after_s)
 
 
 UNREACHABLE = error("unreachable", None)
