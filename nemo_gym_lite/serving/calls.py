@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import orjson
-from fastapi import HTTPException, params
+from fastapi import params
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +29,7 @@ REPLY_HEADER = b"x-ng-reply"
 DELTA = b"delta"
 """Value of `x-ng-reply` that asks for a reply without the echo of the request."""
 
+_LIKE_FASTAPI = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANNOTATED: Any = object()
 _DICTS = (dict, dict[str, Any])
 
@@ -53,7 +54,14 @@ class PlainCall:
             endpoint: Function or bound method.
             reply_class: Type of the reply; the return annotation's if not given.
         """
-        hints = get_type_hints(endpoint)
+        if not inspect.isroutine(endpoint) or inspect.isgeneratorfunction(endpoint):
+            return None
+        if inspect.isasyncgenfunction(endpoint):
+            return None
+        try:
+            hints = get_type_hints(endpoint)
+        except NameError:  # a type that only exists for type checkers
+            return None
         names: dict[str, str] = {}
         body_class: Any = None
         for parameter in inspect.signature(endpoint).parameters.values():
@@ -74,32 +82,36 @@ class PlainCall:
             blocking=not inspect.iscoroutinefunction(endpoint),
         )
 
-    async def __call__(self, scope: Scope, body: bytes) -> Any:
-        """Validate `body` and call the endpoint, in a thread if it can block.
+    def arguments(self, scope: Scope, body: bytes) -> dict[str, Any] | None:
+        """The endpoint's arguments; None if `body` does not validate, which FastAPI explains better.
 
         Args:
             scope: ASGI scope of the request, with its `session`.
             body: JSON.
-
-        Raises:
-            RequestValidationError: `body` is not what the endpoint takes.
         """
         arguments: dict[str, Any] = {}
         if self.request_name is not None:
             arguments[self.request_name] = Request(scope, replay(body))
         if self.body_name is not None and self.body_type is not None:
-            arguments[self.body_name] = _read(self.body_type, body)
+            try:
+                arguments[self.body_name] = self.body_type.validate_json(body)
+            except ValidationError:
+                return None
+        return arguments
+
+    async def call(self, arguments: dict[str, Any]) -> Any:
+        """Call the endpoint, in a thread if it can block."""
         if self.blocking:
             return await run_in_threadpool(self.endpoint, **arguments)
         return await self.endpoint(**arguments)
 
     def dump(self, result: Any, *, delta: bool = False) -> bytes:
         """`result` as JSON, as FastAPI writes it; with `delta`, without the echo of the request."""
-        exclude: Any = ECHO if delta else None
         if self.reply_type is None:
-            return to_json(result, by_alias=True, exclude=exclude, inf_nan_mode="null")
+            return _dump_untyped(result, delta)
         if not (isinstance(self.reply_class, type) and isinstance(result, self.reply_class)):
             result = self.reply_type.validate_python(result, from_attributes=True)
+        exclude: Any = ECHO if delta else None
         return self.reply_type.dump_json(result, by_alias=True, exclude=exclude)
 
 
@@ -108,9 +120,9 @@ class PlainRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        self.call = PlainCall.of(endpoint, self.response_model) if self._is_ordinary() else None
+        self.plain = PlainCall.of(endpoint, self.response_model) if self._is_ordinary() else None
         self._careful: ASGIApp = self.app
-        if self.call is not None:
+        if self.plain is not None:
             self.app = self._serve
 
     def _is_ordinary(self) -> bool:
@@ -124,25 +136,25 @@ class PlainRoute(APIRoute):
         )
         ordinary = response_class is JSONResponse and self.status_code in (None, 200)
         return (
-            ordinary
-            and self.methods == {"POST"}
-            and "{" not in self.path
-            and not (any(filters) or self.dependencies)
+            ordinary and self.methods == {"POST"} and "{" not in self.path and not (any(filters) or self.dependencies)
         )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = self.call
+        plain = self.plain
         is_json, delta = _look_at(scope["headers"])
-        if call is None or not is_json:
+        if plain is None or not is_json:
             await self._careful(scope, receive, send)
             return
         body = await read_body(receive)
-        result = await call(scope, body)
+        arguments = plain.arguments(scope, body)
+        if arguments is None:
+            await self._careful(scope, replay(body), send)
+            return
+        result = await plain.call(arguments)
         if isinstance(result, Response):
             await result(scope, receive, send)
-            return
-        payload = call.dump(result, delta=delta)
-        await send_json(send, payload)
+        else:
+            await send_json(send, plain.dump(result, delta=delta))
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -205,29 +217,15 @@ def _reply_type(reply_class: Any) -> TypeAdapter[Any] | None:
     return None if reply_class is None or is_response else TypeAdapter(reply_class)
 
 
-def _read(body_type: TypeAdapter[Any], body: bytes) -> Any:
+def _dump_untyped(result: Any, delta: bool) -> bytes:
+    if delta and isinstance(result, dict):
+        result = {name: value for name, value in result.items() if name not in ECHO}
+    elif delta and isinstance(result, BaseModel):
+        result = jsonable_encoder(result, exclude=set(ECHO))
     try:
-        return body_type.validate_json(body)
-    except ValidationError:
-        return _read_carefully(body_type, body)
-
-
-def _read_carefully(body_type: TypeAdapter[Any], body: bytes) -> Any:
-    """Read in FastAPI's two steps, whose errors callers know."""
-    try:
-        value = json.loads(body)
-    except json.JSONDecodeError as error:
-        details = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
-        raise RequestValidationError(
-            [{**details, "input": {}, "ctx": {"error": error.msg}}], body=error.doc
-        ) from error
-    except UnicodeDecodeError as error:
-        raise HTTPException(400, "There was an error parsing the body") from error
-    try:
-        return body_type.validate_python(value)
-    except ValidationError as error:
-        details_list = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_url=False)]
-        raise RequestValidationError(details_list, body=value) from error
+        return orjson.dumps(result, default=jsonable_encoder, option=_LIKE_FASTAPI)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(jsonable_encoder(result), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:
@@ -272,7 +270,5 @@ def require(value: Json, *path: str) -> None:
     for depth, name in enumerate(path):
         if not isinstance(value, dict) or name not in value:
             loc = ("body", *path[: depth + 1])
-            raise RequestValidationError(
-                [{"type": "missing", "loc": loc, "msg": "Field required", "input": value}]
-            )
+            raise RequestValidationError([{"type": "missing", "loc": loc, "msg": "Field required", "input": value}])
         value = value[name]

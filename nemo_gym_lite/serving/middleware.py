@@ -51,8 +51,9 @@ class SessionMiddleware:
         if scope["type"] != "http" or "session" in scope:
             await self._app(scope, receive, send)
             return
-        session = scope["session"] = self._read(scope["headers"]) or {SESSION_ID_KEY: uuid4().hex}
-        session.setdefault(SESSION_ID_KEY, uuid4().hex)
+        session = scope["session"] = self._read(scope["headers"])
+        if SESSION_ID_KEY not in session:
+            session[SESSION_ID_KEY] = uuid4().hex
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -77,6 +76,7 @@ class NearResources:
             "http_version": "1.1",
             "method": "POST",
             "path": path,
+            "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
             "headers": _HEADERS,
@@ -93,13 +93,14 @@ class NearResources:
             return await self._explain(error, scope)
 
     async def _answer(self, path: str, scope: Scope, body: bytes, delta: bool) -> tuple[int, bytes]:
-        call = self._plain.get(path)
-        if call is None:
+        plain = self._plain.get(path)
+        arguments = plain.arguments(scope, body) if plain is not None else None
+        if plain is None or arguments is None:
             return await call_app(self._app, scope, body)
-        result = await call(scope, body)
+        result = await plain.call(arguments)
         if isinstance(result, Response):
             return await call_app(result, scope, body)
-        return 200, call.dump(result, delta=delta)
+        return 200, plain.dump(result, delta=delta)
 
     async def _explain(self, error: Exception, scope: Scope) -> tuple[int, bytes]:
         """The reply into which the server's exception handlers turn `error`."""
@@ -136,9 +137,8 @@ class NearSession:
     async def call_tool(self, name: str, arguments: Json) -> str:
         """The reply's body, whatever its status."""
         resources = self._resources
-        path = f"/{quote(name, safe='')}"
         body = orjson.dumps(arguments)
-        _, reply = await resources.call(path, body, self._session, resources.deadlines.tool_s)
+        _, reply = await resources.call(f"/{name}", body, self._session, resources.deadlines.tool_s)
         return reply.decode(errors="replace")
 
     async def verify(self, row: Json) -> Json:
@@ -158,6 +158,6 @@ def _plain_calls(server: SimpleResourcesServer, app: Any) -> dict[str, PlainCall
     for route in app.routes:
         if "{" in getattr(route, "path", "{"):
             break
-        if isinstance(route, PlainRoute) and route.call is not None:
-            calls.setdefault(route.path, route.call)
+        if isinstance(route, PlainRoute) and route.plain is not None:
+            calls.setdefault(route.path, route.plain)
     return calls
