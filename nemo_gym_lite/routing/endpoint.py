@@ -59,9 +59,7 @@ class Endpoint:
         data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)
         headers = {**self._headers, "X-Session-ID": session_id}
         with map_transport_errors(url):
-            async with self._http.post(
-                self._url(path), data=data, headers=headers, timeout=self._timeout
-            ) as reply:
+            async with self._http.post(self._url(path), data=data, headers=headers, timeout=self._timeout) as reply:
                 content = await reply.read()
         if reply.status >= 300:
             raise classify(url, reply.status, reply.headers, content, time.time())

@@ -27,6 +27,9 @@ SESSIONS_KEPT = 100_000
 """Homes remembered. Episodes that play in this process end their sessions; those of other processes are
 forgotten by age, and forgetting a live one costs it one prefill."""
 
+QUIET_S = 60.0
+"""An endpoint that goes in and out is reported once in this time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,6 +48,8 @@ class EndpointState:
     pause_until_s: float = 0.0
     last_error: EndpointError | None = None
     reported: set[str] = field(default_factory=set)  # failure classes already logged
+    outage_logged: bool = False
+    quiet_until_s: float = 0.0
 
     def opens_s(self) -> float:
         """When it takes requests again; it may be the past."""
@@ -196,8 +201,7 @@ class EndpointPool:
         patient = error.failure_class == "timeout"  # a probe that hangs costs its rollout a whole deadline
         rest_s = self._rest_s if patient else min(self._rest_s, FIRST_REST_S * 2.0 ** min(state.rests, 30))
         now = self._clock.now()
-        if not state.down:
-            logger.warning("model endpoint %s is out after %s", state.base_url, error.message)
+        self._report_outage(state, error, now)
         state.rests += 1
         state.rest_until_s, state.down, state.probing = now + rest_s, True, False
         if self._all_down_since_s is None and all(other.down for other in self.states):
@@ -208,8 +212,9 @@ class EndpointPool:
         """It answered: whatever was held against it is over."""
         state.failures = 0
         if state.down:
-            logger.warning("model endpoint %s is back", state.base_url)
-            state.down = state.probing = False
+            if state.outage_logged:
+                logger.warning("model endpoint %s is back", state.base_url)
+            state.down = state.probing = state.outage_logged = False
             state.rests, state.rest_until_s = 0, 0.0
             self._all_down_since_s = None
             self._wake()
@@ -219,6 +224,13 @@ class EndpointPool:
         if error.failure_class not in state.reported:
             state.reported.add(error.failure_class)
             logger.warning("first %s at a model endpoint: %s", error.failure_class, error.message)
+
+    @staticmethod
+    def _report_outage(state: EndpointState, error: EndpointError, now: float) -> None:
+        """Log an outage when it begins; of one that flutters, only what outlasts a probe or a minute."""
+        if not state.outage_logged and (state.probing or now >= state.quiet_until_s):
+            logger.warning("model endpoint %s is out after %s", state.base_url, error.message)
+            state.outage_logged, state.quiet_until_s = True, now + QUIET_S
 
     def _wait_s(self, until_s: float) -> float:
         """Seconds until something may change by the passing of time alone."""

@@ -83,9 +83,7 @@ class CallBudget:
         """Clock time, in seconds, after which no further request is begun."""
         return self.began_s + self.policy.budget_s
 
-    def next_wait_s(
-        self, error: EndpointError, now_s: float, *, fresh: bool, rng: random.Random
-    ) -> float | None:
+    def next_wait_s(self, error: EndpointError, now_s: float, *, fresh: bool, rng: random.Random) -> float | None:
         """Seconds to wait before the next request, None to give up.
 
         Args:

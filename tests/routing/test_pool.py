@@ -336,3 +336,13 @@ async def test_failures_are_logged_once_for_each_class_and_outages_when_they_beg
         "model endpoint http://a/v1 is out after it failed",
         "model endpoint http://a/v1 is back",
     ]
+
+
+async def test_an_endpoint_that_flutters_does_not_fill_the_log(pool, clock, caplog):
+    for _ in range(50):
+        state = await take_down(pool, A)
+        state.in_flight += 1
+        pool.succeeded(state)
+        clock.seconds += 1.0
+
+    assert sum("is out" in record.getMessage() for record in caplog.records) == 1
