@@ -58,7 +58,9 @@ def read_yaml(path: Path) -> Json:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: {error.problem}", "correct the YAML there") from None
+        begin = error.context_mark
+        context = f", {error.context} that begins in line {begin.line + 1}" if begin and error.context else ""
+        raise ConfigError(f"{place}: {error.problem}{context}", "correct the YAML there") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "it must be a readable UTF-8 text file") from None
     if tree is None:

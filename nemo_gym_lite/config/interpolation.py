@@ -37,9 +37,10 @@ def interpolatable(tree: Json) -> DictConfig:
             r"write `${key}`, or `\${` for the text itself",
         ) from None
     if faults := list(_unresolved(config, "")):
-        lines = "\n".join(f"  {place}: {reason}" for place, reason, _ in faults)
+        settable = [key for key, value in tree.items() if not isinstance(value, dict)]
+        lines = "\n".join(f"  {place}: {reason}{_similar(key, settable)}" for place, reason, key in faults)
         wanted = list(dict.fromkeys(key for _, _, key in faults if key))
-        raise ConfigInterpolationError(f"these interpolations cannot be resolved\n{lines}", _hint(wanted, tree))
+        raise ConfigInterpolationError(f"these interpolations cannot be resolved\n{lines}", _hint(wanted))
     return config
 
 
@@ -66,13 +67,17 @@ def _parses(value: Any) -> bool:
     return True
 
 
-def _hint(wanted: list[str], tree: Json) -> str:
+def _similar(key: str, known: list[str]) -> str:
+    text = did_you_mean(key, known, cutoff=0.8) if key else ""
+    return f" ({text})" if text else ""
+
+
+def _hint(wanted: list[str]) -> str:
     if not wanted:
         return "set the environment variables they name, or give a default: `${oc.env:NAME,default}`"
-    near = [text for key in wanted if (text := did_you_mean(key, tree))]
     lines = ", ".join(f"`{key}: <value>`" for key in wanted)
     options = " ".join(f"++{key}=<value>" for key in wanted)
-    return " ".join([*near, f"put {lines} into env.yaml, or add {options} to the command line"])
+    return f"put {lines} into env.yaml, or add {options} to the command line"
 
 
 def _unresolved(node: DictConfig | ListConfig, place: str) -> Iterator[tuple[str, str, str]]:

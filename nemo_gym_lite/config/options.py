@@ -1,7 +1,10 @@
 """A command's own options: their names and aliases, their values in the tree, and the text of `--help`."""
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -67,36 +70,49 @@ def _advice(error: ValidationError, options: type[BaseModel]) -> str:
     if any(detail["input"] == "None" for detail in error.errors()):
         return "no value is written `null`"
     unknown = next((detail["loc"][-1] for detail in error.errors() if detail["type"] == "extra_forbidden"), "")
-    known = [name.rpartition(".")[2] for name, _, _ in _described(options)]
+    known = [name.rpartition(".")[2] for name, _ in _described(options)]
     return did_you_mean(str(unknown), known, "`--help` lists the options and their types")
 
 
 def help_text(command: str, options: type[BaseModel]) -> str:
     """Return what `--help` prints: the command's purpose, and type, default and meaning of every option."""
     lines = [f"usage: {command} [+key=value ...]", "", (options.__doc__ or "").strip(), "", "options:"]
-    for name, field, kind in _described(options):
-        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        aliases = [alias for alias in _aliases(field) if alias != name]
-        lines.append(f"  +{name}=  ({kind}, {default.replace('None', 'null')})")
-        text = (field.description or "").strip() + (f" Also +{', +'.join(aliases)}." if aliases else "")
-        lines += [f"      {line.strip()}" for line in text.splitlines()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Values: numbers, true, false, null, [lists], {mappings: too}, 'text'. The last one wins.",
-        ]
-    )
+    for name, field in _described(options):
+        text = (field.description or "").strip()
+        aliases = [f"+{alias}=" for alias in _aliases(field) if alias != name and alias not in text]
+        lines += [f"  +{name}=  ({_type_name(field.annotation)}, {_default(field)})"]
+        lines += [f"      {line}" for line in [text, *(f"the same as {alias}" for alias in aliases)] if line]
+    ending = "Values: numbers, true, false, null, [lists], {mappings: too}, 'text'. The last one given wins."
+    return "\n".join([*lines, "", ending])
 
 
-def _described(options: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, str]]:
+def _described(options: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, field in options.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _described(kind, f"{prefix}{name}.")
         else:
-            yield (
-                prefix + name,
-                field,
-                kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", ""),
-            )
+            yield prefix + name, field
+
+
+_TYPE_NAMES = {str: "text", Path: "path", int: "whole number", float: "number", bool: "true or false", dict: "mapping"}
+
+
+def _type_name(kind: Any) -> str:
+    """Say in words what a field's annotation admits."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _type_name(get_args(kind)[0])
+    if origin is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if origin in {Union, UnionType}:
+        return " or ".join(_type_name(part) for part in get_args(kind) if part is not type(None))
+    kind = origin or kind
+    return _TYPE_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return f"default {default if isinstance(default, str) else json.dumps(default, default=str)}"

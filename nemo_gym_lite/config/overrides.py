@@ -88,25 +88,22 @@ def apply_overrides(tree: Json, overrides: Iterable[Override], may_set: Callable
     """
     for override in overrides:
         *parents, last = override.path
+        may_add = override.kind == "add" or (override.kind == "set" and may_set(override.path[0]))
         node = tree
         for depth, part in enumerate(parents):
-            child = node.get(part)
-            if child is None and override.kind != "delete":
-                if override.kind == "set" and not may_set(override.path[0]):
-                    raise _absent(override, node, part)
-                child = node[part] = {}
-            if not isinstance(child, dict):
+            if node.get(part) is None:
+                _require(may_add, override, node, part)
+                node[part] = {}
+            if not isinstance(node[part], dict):
                 place = ".".join(override.path[: depth + 1])
-                raise ConfigError(
-                    f"`{override.token}`: `{place}` is {child!r}, not a mapping", "set the mapping itself"
-                )
-            node = child
-        _change(node, last, override, may_set)
+                message = f"`{override.token}`: `{place}` is {node[part]!r}, not a mapping"
+                raise ConfigError(message, f"a key can only be set in a mapping; give `{place}` itself another value")
+            node = node[part]
+        _require(may_add or last in node, override, node, last)
+        _change(node, last, override)
 
 
-def _change(node: Json, last: str, override: Override, may_set: Callable[[str], bool]) -> None:
-    if override.kind != "add" and last not in node and not (override.kind == "set" and may_set(override.path[0])):
-        raise _absent(override, node, last)
+def _change(node: Json, last: str, override: Override) -> None:
     if override.kind == "delete":
         del node[last]
     elif isinstance(override.value, dict) and isinstance(node.get(last), dict):
@@ -115,9 +112,9 @@ def _change(node: Json, last: str, override: Override, may_set: Callable[[str], 
         node[last] = override.value
 
 
-def _absent(override: Override, node: Json, part: str) -> ConfigError:
-    otherwise = f"to add it, write `+{override.token}`" if override.kind == "set" else "there is nothing to delete"
-    return ConfigError(
-        f"`{override.token}`: the configuration has no key `{override.key}`",
-        did_you_mean(part, node, otherwise),
-    )
+def _require(is_fine: bool, override: Override, node: Json, part: str) -> None:
+    if not is_fine:
+        advice = f"to add it, write `+{override.token}`" if override.kind == "set" else "there is nothing to delete"
+        near = did_you_mean(part, node)
+        message = f"`{override.token}`: the configuration has no key `{override.key}`"
+        raise ConfigError(message, f"{near} {advice}".strip())

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three known names that look like `name`, best first."""
-    return difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.6)
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """Return "did you mean ..." with up to three known names that look like `name`, else `otherwise`.
 
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return "did you mean ..." for the near matches of `name`, or `otherwise` if there is none."""
-    matches = nearest(name, known)
+    Args:
+        name: What the user wrote.
+        known: What could have been written.
+        otherwise: The text if nothing is similar enough.
+        cutoff: Similarity from 0 (anything goes) to 1 (the same).
+    """
+    matches = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=cutoff)
     return f"did you mean {' or '.join(f'`{match}`' for match in matches)}?" if matches else otherwise
 
 
