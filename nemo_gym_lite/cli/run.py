@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +27,8 @@ class RunOptions(BaseModel):
     """Start every server that the configuration names, restart what crashes, stop all on Ctrl-C."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dry_run: bool = Field(default=False, description="Stop as soon as all servers were ready once.")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -67,7 +69,11 @@ async def _serve(composed: Composed[RunOptions]) -> None:
         _print_table(launcher.records())
         head = composed.head_server
         print(f"head server on http://{head.host}:{head.port}")
-        print(f"all {len(composed.servers)} servers ready in {ready_s:.1f} s; Ctrl-C stops them", flush=True)
+        ready = f"all {len(composed.servers)} servers ready in {ready_s:.1f} s"
+        if composed.options.dry_run:
+            print(ready)
+            return
+        print(f"{ready}; Ctrl-C stops them", flush=True)
         async with aiohttp.ClientSession() as http:
             for line in await silent_upstreams(composed.servers, http):
                 show_on_stderr(f"warning: {line}; rollouts will fail until it does")

@@ -43,9 +43,7 @@ class Child:
         self._reported: dict[str, str] | None = None
 
     @classmethod
-    async def start(
-        cls, instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show
-    ) -> Self:
+    async def start(cls, instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show) -> Self:
         """Start the process and relay its output, each line with the server's name before it.
 
         Args:
@@ -58,6 +56,7 @@ class Child:
             ServerStartError: The system makes no more processes.
         """
         read_fd, write_fd = os.pipe()
+        process = None
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "nemo_gym_lite.serving.host", instance.name),
@@ -70,13 +69,11 @@ class Child:
                 start_new_session=True,
             )
         except OSError as error:
-            os.close(read_fd)
             raise ServerStartError(f"server {instance.name!r} cannot be started: {error}") from error
-        except BaseException:
-            os.close(read_fd)
-            raise
         finally:
             os.close(write_fd)
+            if process is None:
+                os.close(read_fd)
         child = cls(instance, process, show)
         child.exited = asyncio.create_task(child._until_gone(read_fd))
         return child

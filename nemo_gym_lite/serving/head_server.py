@@ -71,9 +71,7 @@ class HeadServer:
 
     def _explained(self, error: OSError) -> ServerStartError:
         if error.filename is not None:
-            return ServerStartError(
-                f"the head server cannot write its token to {error.filename}: {error.strerror}"
-            )
+            return ServerStartError(f"the head server cannot write its token to {error.filename}: {error.strerror}")
         host, port = self._config.host, self._config.port
         return ServerStartError(
             f"the head server cannot listen on {host}:{port}: {error.strerror or error}",

@@ -18,6 +18,8 @@ import orjson
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
+from nemo_gym_lite.config.keys import SERVER_TYPES
+from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
 from nemo_gym_lite.errors import ConfigError, GymError
 from nemo_gym_lite.serving.run_files import (
@@ -98,8 +100,7 @@ def reason(error: Exception, folder: Path) -> tuple[str, str]:
     if isinstance(error, GymError):
         return error.message, error.hint
     if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        return f"the package {package!r} is missing{_place(error, folder)}", _install_hint(package, folder)
+        return f"the module {error.name!r} is missing{_place(error, folder)}", _install_hint(error.name, folder)
     if isinstance(error, ValidationError):
         fields = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         return f"its configuration does not fit {error.title}: {fields}", ""
@@ -108,7 +109,12 @@ def reason(error: Exception, folder: Path) -> tuple[str, str]:
     return f"{type(error).__name__}: {error}{_place(error, folder)}", ""
 
 
-def _install_hint(package: str, folder: Path) -> str:
+def _install_hint(module: str, folder: Path) -> str:
+    package = module.partition(".")[0]
+    if package in SERVER_TYPES:
+        return f"add the folder that holds {module.replace('.', '/')} to {EXTRA_ROOTS_VARIABLE}"
+    if package == "nemo_gym":
+        return "import it from nemo_gym_lite, whose modules have the same names"
     hint = f"pip install {package}"
     if (folder / "requirements.txt").is_file():
         hint += f"\nor all that the server asks for: pip install -r {folder / 'requirements.txt'}"

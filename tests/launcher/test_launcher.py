@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+import uvloop
 
 from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.launcher import Launcher, LaunchPolicy
@@ -177,10 +178,25 @@ async def test_a_missing_dependency_is_named_with_the_command_that_installs_it(p
 
     error = await failure(launch)
 
-    assert "server 'one' cannot start: the package 'package_that_nobody_has' is missing" in error.message
+    assert "server 'one' cannot start: the module 'package_that_nobody_has' is missing" in error.message
     assert f"{folder / 'app.py'}:" in error.message
     assert "pip install package_that_nobody_has" in error.hint
     assert f"pip install -r {folder / 'requirements.txt'}" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [("nemo_gym.judge", "nemo_gym_lite"), ("resources_servers.absent.app", "NEMO_GYM_EXTRA_ROOTS")],
+)
+async def test_a_missing_module_that_pip_does_not_have_is_not_to_be_installed(project, launch, module, advice):
+    project.echoes("one")
+    project.server(code=f"\nimport {module}\n")
+
+    error = await failure(launch)
+
+    assert " is missing (" in error.message
+    assert advice in error.hint
+    assert "pip" not in error.hint
 
 
 async def test_a_file_without_a_server_class_is_named(project, launch):
@@ -304,6 +320,20 @@ async def test_each_line_of_output_carries_the_name_of_its_server(project, launc
     assert {"(one) hello", "(two) hello"} <= set(launch.lines)
     assert max(map(len, launch.lines)) < 200_000
     assert sum(line.count("long ") for line in launch.lines) > 79_990
+
+
+def test_it_runs_on_uvloop_too(project, launch):
+    project.echoes("one")
+
+    async def crash_once():
+        async with launch() as launcher:
+            os.kill(pids(launcher)[0], signal.SIGKILL)
+            await until(lambda: "server 'one' is back" in launch.lines)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(crash_once())
+
+    assert not any(map(alive, pids(launch.launchers[0])))
 
 
 async def test_a_dozen_launchers_may_follow_one_another_without_leaking_files(project, launch):

@@ -104,6 +104,16 @@ def test_no_secret_is_on_any_command_line_or_in_the_output(project, ng_run):
     assert "sk-very-secret" not in run.texts["out"] + run.texts["err"]
 
 
+def test_a_dry_run_ends_when_all_were_ready_once(project, ng_run):
+    project.echoes("one", "two")
+
+    run = ng_run("+dry_run=true")
+
+    assert run.wait() == 0
+    assert "all 2 servers ready in " in run.texts["out"]
+    assert run.left_over() == []
+
+
 def failed(run):
     """Wait for a run that cannot start; returns its error text."""
     assert run.wait() == 1
@@ -134,7 +144,7 @@ def test_one_server_that_does_not_import_stops_the_others(project, ng_run):
 
     error = failed(ng_run())
 
-    assert "error: server 'bad' cannot start: the package 'package_that_nobody_has' is missing" in error
+    assert "error: server 'bad' cannot start: the module 'package_that_nobody_has' is missing" in error
     assert "hint: pip install package_that_nobody_has" in error
 
 
