@@ -40,9 +40,7 @@ class MCQAVerifyRequest(BaseVerifyRequest):
     def _expect_an_option(self) -> "MCQAVerifyRequest":
         # a wrong key would make every reply wrong, which is a mistake in the data and no reward of 0
         if self.expected_answer not in self.option_texts:
-            raise ValueError(
-                f"expected_answer {self.expected_answer!r} is none of {sorted(self.option_texts)}"
-            )
+            raise ValueError(f"expected_answer {self.expected_answer!r} is none of {sorted(self.option_texts)}")
         return self
 
 

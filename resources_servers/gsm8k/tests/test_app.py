@@ -16,9 +16,7 @@ from nemo_gym_lite.server_utils import ServerClient
 from resources_servers.gsm8k.answers import extract_answer
 from resources_servers.gsm8k.app import GSM8KResourcesServer, GSM8KResourcesServerConfig
 
-ROWS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()
-]
+ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()]
 ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

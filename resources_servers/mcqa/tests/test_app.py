@@ -13,9 +13,7 @@ from nemo_gym_lite.server_utils import ServerClient
 from resources_servers.mcqa.app import MCQAResourcesServer, MCQAResourcesServerConfig
 from resources_servers.mcqa.grading import choose
 
-ROWS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()
-]
+ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()]
 OPTIONS = {"A": "Lima", "B": "Quito", "C": "La Paz", "D": "La Paz, Bolivia"}
 
 
@@ -178,9 +176,7 @@ def test_each_row_is_consistent_and_its_expected_letter_earns_1(client, row):
     letters = [letter for option in row["options"] for letter in option]
     prompt = row["responses_create_params"]["input"][0]["content"]
     assert letters == [chr(ord("A") + place) for place in range(len(letters))]
-    assert all(
-        f"\n{letter}: {text}\n" in prompt for option in row["options"] for letter, text in option.items()
-    )
+    assert all(f"\n{letter}: {text}\n" in prompt for option in row["options"] for letter, text in option.items())
     colon = row["grading_mode"] == "lenient_answer_colon"
     said = f"Answer: {row['expected_answer']}" if colon else rf"\boxed{{{row['expected_answer']}}}"
     assert client.post("/verify", json=played(said, **row)).json()["reward"] == 1.0

@@ -14,9 +14,7 @@ from resources_servers.session_counter.app import (
     SessionCounterResourcesServerConfig,
 )
 
-ROWS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()
-]
+ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()]
 RESPONSE = {"id": "r", "created_at": 0, "model": "m", "object": "response", "output": []}
 
 

@@ -15,17 +15,13 @@ from resources_servers.simple_weather.app import (
     weather_of,
 )
 
-ROWS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()
-]
+ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/example.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
 def client():
     here = BaseServerConfig(host="127.0.0.1", port=1)
-    config = SimpleWeatherResourcesServerConfig(
-        host="127.0.0.1", port=1, entrypoint="app.py", name="simple_weather"
-    )
+    config = SimpleWeatherResourcesServerConfig(host="127.0.0.1", port=1, entrypoint="app.py", name="simple_weather")
     neighbours = ServerClient(head_server_config=here, global_config_dict=OmegaConf.create({}))
     server = SimpleWeatherResourcesServer(config=config, server_client=neighbours)
     with TestClient(server.setup_webserver()) as client:

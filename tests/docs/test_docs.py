@@ -1,0 +1,106 @@
+"""The documentation is held to the code: its links, options, files and the environment that it builds."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from nemo_gym_lite.config.keys import FREE_PREFIXES, KNOWN_GLOBALS, RESERVED_KEYS
+from nemo_gym_lite.config.options import option_names
+from nemo_gym_lite.rollouts.options import CollectOptions
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "resources_servers").glob("*/README.md")),
+    *(page for page in (ROOT / "README.md",) if page.exists()),
+]
+NEW_ENVIRONMENT = ROOT / "docs/guides/write-an-environment.md"
+MADE_BY_THE_READER = ("my_", "chunk_", "resources_servers/letter_count", "resources_servers/MY_")
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def generated():
+    spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "docs/generate_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.pages()
+
+
+def commands(page):
+    """The words of each shell command on a page, continuation lines joined."""
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_that_a_command_uses_exists(page):
+    known = {*option_names(CollectOptions), *RESERVED_KEYS, *KNOWN_GLOBALS}
+    for words in commands(page):
+        if words[0].startswith("ng_"):
+            for word in words[1:]:
+                key = word.lstrip("+~").partition("=")[0].partition(".")[0]
+                assert key in known or key.startswith(FREE_PREFIXES), f"{name_of(page)}: {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_command_reads_exists(page):
+    for words in commands(page):
+        for word in words:
+            for path in re.findall(r"[\w./$]+\.(?:yaml|example|jsonl)\b", word):
+                if not path.startswith(("results/", *MADE_BY_THE_READER)) and path != "env.yaml":
+                    assert (ROOT / path).exists(), f"{name_of(page)}: {word}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=name_of)
+def test_the_configurations_in_configs_name_files_that_exist(file):
+    tree = OmegaConf.load(file)
+    assert list(tree) == ["config_paths"]
+    for path in tree.config_paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_env_yaml_example_is_yaml_and_gives_the_three_keys_of_a_policy():
+    assert set(OmegaConf.load(ROOT / "env.yaml.example")) == {
+        "policy_base_url",
+        "policy_api_key",
+        "policy_model_name",
+    }
+
+
+def test_the_reference_says_what_the_code_says():
+    for name, text in generated().items():
+        page = ROOT / "docs/reference" / name
+        assert page.read_text() == text, f"{name_of(page)} is not up to date: run `make docs`"
+
+
+def test_the_environment_of_the_guide_passes_the_tests_of_the_guide(tmp_path):
+    blocks = re.findall(
+        r"`(resources_servers/letter_count/[^`]+)`[^\n]*:\n\n```\w+\n(.*?)```", NEW_ENVIRONMENT.read_text(), re.DOTALL
+    )
+    for path, content in blocks:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    assert len(blocks) == 4
+    command = [sys.executable, "-m", "pytest", "--import-mode=importlib", "-q", "resources_servers/letter_count"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "4 passed" in run.stdout
