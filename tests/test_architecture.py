@@ -17,19 +17,19 @@ MAX_PACKAGE_LINES = 12_000
 
 FLOORS = {
     0: """
-        errors clock clients token_ids response_items responses_types chat_types openai_utils config_types
+        errors clock clients token_ids content_parts response_items responses_types chat_types openai_utils config_types
         """,
     1: """
-        reward_profile dialects routing.retry rollouts.fingerprints rollouts.plan rollouts.metrics
+        reward_profile pass_at_k dialects routing.retry rollouts.fingerprints rollouts.plan rollouts.metrics
         """,
     2: """
-        routing config rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
+        routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
         rollouts.manifest rollouts.overtaken rollouts.report serving.run_files serving.failures serving.client
         """,
     3: """
-        serving.middleware serving.calls serving.server serving.near_resources serving.far_resources
+        serving.middleware serving.calls serving.cookies serving.server serving.near_resources serving.far_resources
         serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model
-        base_responses_api_agent agents
+        base_responses_api_agent routed_model agents
         """,
     4: """
         rollouts serving global_config rollout_collection
@@ -73,12 +73,22 @@ def tree_of(path):
 def imports_of(tree):
     """Every module imported anywhere in a file, except under TYPE_CHECKING."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes_that_run(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def nodes_that_run(tree):
+    """Every node, except what only a type checker reads."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def floor_of(module):
