@@ -17,7 +17,7 @@ from nemo_gym_lite.openai_utils import (
     NeMoGymResponseCreateParamsNonStreaming,
 )
 from nemo_gym_lite.server_utils import SESSION_ID_KEY, SimpleServer
-from nemo_gym_lite.serving.calls import json_object, require
+from nemo_gym_lite.serving.calls import PlainRoute, json_object, require
 
 __all__ = ["BaseResponsesAPIModelConfig", "Body", "SimpleResponsesAPIModel"]
 
@@ -46,9 +46,7 @@ class SimpleResponsesAPIModel(SimpleServer):
         """Answer a Chat Completions request."""
         raise NotImplementedError(f"{type(self).__name__} does not define chat")
 
-    async def responses(
-        self, request: Request, body: NeMoGymResponseCreateParamsNonStreaming
-    ) -> NeMoGymResponse:
+    async def responses(self, request: Request, body: NeMoGymResponseCreateParamsNonStreaming) -> NeMoGymResponse:
         """Answer Responses create params, typed."""
         params = body.model_dump(mode="json", exclude_unset=True)
         return NeMoGymResponse.model_validate(await self.respond(params, session_id_of(request)))
@@ -61,9 +59,7 @@ class SimpleResponsesAPIModel(SimpleServer):
         return NeMoGymChatCompletion.model_validate(await self.chat(params, session_id_of(request)))
 
     @classmethod
-    def near_client(
-        cls, instance: Any, http: aiohttp.ClientSession, deadlines: Deadlines
-    ) -> ModelClient | None:
+    def near_client(cls, instance: Any, http: aiohttp.ClientSession, deadlines: Deadlines) -> ModelClient | None:
         """The model as an object in the caller's process; None if it can only be served.
 
         Args:
@@ -76,6 +72,7 @@ class SimpleResponsesAPIModel(SimpleServer):
     def setup_webserver(self) -> FastAPI:
         """Make the app."""
         app = FastAPI(title=self.config.name)
+        app.router.route_class = PlainRoute
         self.setup_session_middleware(app)
         own = type(self)
         plain_responses = own.responses is SimpleResponsesAPIModel.responses

@@ -6,6 +6,7 @@ request and a body (`PlainCall`) needs none of it; every other one stays FastAPI
 
 import inspect
 import json
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -120,6 +121,7 @@ class PlainRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        _build(self.body_field)
         self.plain = PlainCall.of(endpoint, self.response_model) if self._is_ordinary() else None
         self._careful: ASGIApp = self.app
         if self.plain is not None:
@@ -215,6 +217,15 @@ def _role(parameter: inspect.Parameter, annotation: Any) -> str | None:
 def _reply_type(reply_class: Any) -> TypeAdapter[Any] | None:
     is_response = isinstance(reply_class, type) and issubclass(reply_class, Response)
     return None if reply_class is None or is_response else TypeAdapter(reply_class)
+
+
+def _build(field: Any) -> None:
+    """Build the validator of a body whose class defers it; FastAPI silences the warnings of building only here."""
+    adapter: TypeAdapter[Any] | None = getattr(field, "_type_adapter", None)
+    if adapter is not None and not adapter.pydantic_complete:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            adapter.rebuild(raise_errors=False)
 
 
 def _dump_untyped(result: Any, delta: bool) -> bytes:
