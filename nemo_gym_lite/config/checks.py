@@ -29,7 +29,7 @@ def check_known(overrides: Iterable[Override], options: Iterable[str], tree: Jso
         if key in known or key.startswith(FREE_PREFIXES) or is_server or set(override.path) & set(SERVER_TYPES):
             continue
         hint = did_you_mean(key, known, "`--help` lists the command's options")
-        raise ConfigError(f"`{override.token}` on the command line: nothing reads a key named `{key}`", hint)
+        raise ConfigError(f"`{override.shown}` on the command line: nothing reads a key named `{key}`", hint)
 
 
 def check_missing(tree: Json) -> None:

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 ENVIRONMENT_FILE = "env.yaml"
 
 
+_UNNAMED = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:binary")
+"""Tags of scalars that cannot be keys."""
+
+
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
     """YAML as OmegaConf reads it: no dates, `1e-3` is a number, a key given twice is an error."""
 
@@ -31,10 +35,12 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if (key := key_node.value) in seen:
-                raise yaml.MarkedYAMLError(problem=f"key `{key}` is given twice", problem_mark=key_node.start_mark)
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag in _UNNAMED:
+                raise yaml.MarkedYAMLError(problem="this is no key", problem_mark=key_node.start_mark)
+            key = (key_node.tag, key_node.value)
+            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                problem = f"key `{key_node.value}` is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
@@ -65,8 +71,13 @@ def read_yaml(path: Path) -> Json:
         raise ConfigError(f"{path} cannot be read: {error}", "it must be a readable UTF-8 text file") from None
     if tree is None:
         return {}
-    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise ConfigError(f"{path} holds {tree!r:.60}, not a mapping", "write `name: value` lines at the top level")
+    if not isinstance(tree, dict):  # its content is not shown: it may be a secret with a typo before it
+        kind = "a list" if isinstance(tree, list) else "a single value"
+        raise ConfigError(
+            f"{path} holds {kind}, not a mapping", "write `name: value` lines, with a space after each colon"
+        )
+    if unnamed := [key for key in tree if not isinstance(key, str)]:
+        raise ConfigError(f"{path} has the key {unnamed[0]!r}, which is not text", "put the key in quotes")
     return tree
 
 

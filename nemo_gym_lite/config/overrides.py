@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.masking import MASK, is_secret, mask_secrets
 from nemo_gym_lite.config.merging import merge
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
@@ -40,6 +41,12 @@ class Override:
         """The dotted key."""
         return ".".join(self.path)
 
+    @property
+    def shown(self) -> str:
+        """The token as a message may show it: without a secret."""
+        hides = any(map(is_secret, self.path)) or mask_secrets(self.value) != self.value
+        return f"{self.token.partition('=')[0]}={MASK}" if hides and "=" in self.token else self.token
+
 
 def parse_overrides(argv: Sequence[str]) -> list[Override]:
     """Parse the tokens of a command line.
@@ -66,9 +73,10 @@ def _parse(parser: OverridesParser, token: str) -> Override:
         value = shape["value"] if parsed.is_sweep_override() else parsed.value()  # `a,b` is a string, no sweep
     except HydraException as error:
         if shape["value"].lstrip().startswith(_STRUCTURE):
-            reason = str(error).splitlines()[0]
+            shown = Override(token, kind, path).shown
+            reason = f": {str(error).splitlines()[0]}" if shown == token else ""
             raise ConfigError(
-                f"`{token}` on the command line is malformed: {reason}",
+                f"`{shown}` on the command line is malformed{reason}",
                 "close brackets and quotes; put the whole option in single quotes to keep the shell off it",
             ) from None
         value = shape["value"]  # a file name such as `temp=0.3.jsonl`, which Hydra's grammar would have quoted
@@ -96,7 +104,7 @@ def apply_overrides(tree: Json, overrides: Iterable[Override], may_set: Callable
                 node[part] = {}
             if not isinstance(node[part], dict):
                 place = ".".join(override.path[: depth + 1])
-                message = f"`{override.token}`: `{place}` is {node[part]!r}, not a mapping"
+                message = f"`{override.shown}`: `{place}` is {mask_secrets({part: node[part]})[part]!r}, not a mapping"
                 raise ConfigError(message, f"a key can only be set in a mapping; give `{place}` itself another value")
             node = node[part]
         _require(may_add or last in node, override, node, last)
@@ -114,7 +122,7 @@ def _change(node: Json, last: str, override: Override) -> None:
 
 def _require(is_fine: bool, override: Override, node: Json, part: str) -> None:
     if not is_fine:
-        advice = f"to add it, write `+{override.token}`" if override.kind == "set" else "there is nothing to delete"
+        advice = f"to add it, write `+{override.shown}`" if override.kind == "set" else "there is nothing to delete"
         near = did_you_mean(part, node)
-        message = f"`{override.token}`: the configuration has no key `{override.key}`"
+        message = f"`{override.shown}`: the configuration has no key `{override.key}`"
         raise ConfigError(message, f"{near} {advice}".strip())

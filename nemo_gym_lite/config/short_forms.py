@@ -8,6 +8,7 @@ from typing import Any
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.keys import SERVER_TYPES
+from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.config.merging import merge
 from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.errors import ConfigError
@@ -36,7 +37,7 @@ def expand_short_forms(tree: Json) -> Json:
     if not tree.get("policy_base_url"):
         raise ConfigError(
             f"`{SHORT_FORM}` describes an engine of {name}, but `policy_base_url` does not say where it is",
-            f"start it with\n\n  {serve_command(name, arguments)}\n\n"
+            f"start it with\n\n  {serve_command(name, mask_secrets(arguments))}\n\n"
             "and put its address into env.yaml: `policy_base_url: http://127.0.0.1:8000/v1`",
         )
     defaults = {"policy_api_key": "EMPTY", "policy_model_name": name}

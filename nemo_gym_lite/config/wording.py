@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+from nemo_gym_lite.config.masking import mask_secrets
+
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
     """Return "did you mean ..." with up to three known names that look like `name`, else `otherwise`.
@@ -20,11 +22,11 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: f
 
 
 def complaints(error: ValidationError, prefix: str = "") -> list[str]:
-    """Return one line per complaint: the dotted field, what is expected, and the value that is there."""
+    """Return one line per complaint: the dotted field, what is expected, and the value if it is no secret."""
     lines = []
     for detail in error.errors(include_url=False):
         place = ".".join([*([prefix] if prefix else []), *(str(part) for part in detail["loc"])])
         text = detail["msg"][:1].lower() + detail["msg"][1:]
-        value = "" if detail["type"] == "missing" else f", got {detail['input']!r}"
-        lines.append(f"{place}: {text}{value}")
+        shown = mask_secrets({place.rpartition(".")[2]: detail["input"]}).popitem()[1]
+        lines.append(f"{place}: {text}" + ("" if detail["type"] == "missing" else f", got {shown!r:.200}"))
     return lines

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.ports import machine_ip
 from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.config.servers import load_server_class, server_instances
 from nemo_gym_lite.errors import ConfigError
@@ -252,3 +253,8 @@ def test_a_file_that_another_root_shadows_is_loaded_by_its_path(project, tmp_pat
 
     assert loaded().__name__ == "Extra"
     assert loaded() is loaded()
+
+
+def test_servers_can_listen_for_other_machines(project):
+    assert by_name(FILES, "+use_absolute_ip=true")["weather"].host == machine_ip()
+    assert by_name(FILES)["weather"].host == "127.0.0.1"
