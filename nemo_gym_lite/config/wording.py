@@ -1,6 +1,7 @@
 """Words that configuration errors share: near matches, and pydantic's complaints in one line each."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from pydantic import ValidationError
@@ -21,12 +22,18 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: f
     return f"did you mean {' or '.join(f'`{match}`' for match in matches)}?" if matches else otherwise
 
 
+_UNION_MEMBER = re.compile(r"(constrained-)?(int|float|str|bool)|.*\[.*\]")
+"""What pydantic adds to the place of a fault to say which of several types it tried."""
+
+
 def complaints(error: ValidationError, prefix: str = "") -> list[str]:
     """Return one line per complaint: the dotted field, what is expected, and the value if it is no secret."""
     lines = []
     for detail in error.errors(include_url=False):
-        place = ".".join([*([prefix] if prefix else []), *(str(part) for part in detail["loc"])])
-        text = detail["msg"][:1].lower() + detail["msg"][1:]
+        parts = [str(part) for part in detail["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
+        place = ".".join([*([prefix] if prefix else []), *parts])
+        text = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
         shown = mask_secrets({place.rpartition(".")[2]: detail["input"]}).popitem()[1]
-        lines.append(f"{place}: {text}" + ("" if detail["type"] == "missing" else f", got {shown!r:.200}"))
+        value = "" if detail["type"] == "missing" else f", got {shown!r:.200}"
+        lines.append(f"{place}: {text[:1].lower()}{text[1:]}{value}")
     return lines
