@@ -1,6 +1,6 @@
 """A project folder with tiny servers, and `ng_run` as a user runs it: a process with a terminal's signals."""
 
-import os
+import asyncio
 import signal
 import socket
 import subprocess
@@ -8,13 +8,17 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 from pydantic import BaseModel
 
 from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.serving.launcher import Launcher, LaunchPolicy
 
 PATIENCE_S = 30.0
 
@@ -170,4 +174,49 @@ def listener():
 
 def command_lines():
     """The command lines of all processes of this machine."""
-    return [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            lines.append(path.read_bytes())
+    return lines
+
+
+@pytest.fixture
+def launch(project):
+    """Makes a launcher of the project's servers; what it shows is collected in `lines`."""
+
+    def make(**policy):
+        composed = project.compose()
+        launcher = Launcher(composed.servers, composed.tree, make.lines.append, LaunchPolicy(backoff_s=0.05, **policy))
+        make.launchers.append(launcher)
+        return launcher
+
+    make.lines, make.launchers = [], []
+    return make
+
+
+async def get(url, path="/"):
+    async with aiohttp.ClientSession() as http, http.get(url + path) as response:
+        return await response.json()
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def pids(launcher):
+    return [record["pid"] for record in launcher.records()]
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+async def failure(launch, **policy):
+    with pytest.raises(ServerStartError) as caught:
+        async with launch(**policy):
+            pass
+    assert not any(alive(pid) for pid in pids(launch.launchers[0]) if pid)
+    return caught.value

@@ -6,46 +6,14 @@ import signal
 import stat
 from pathlib import Path
 
-import aiohttp
 import psutil
 import pytest
 import uvloop
 
 from nemo_gym_lite.errors import ServerStartError
-from nemo_gym_lite.serving.launcher import Launcher, LaunchPolicy
+from nemo_gym_lite.serving.launcher import Launcher
 
-
-@pytest.fixture
-def launch(project):
-    """Makes a launcher of the project's servers; what it shows is collected in `lines`."""
-
-    def make(**policy):
-        composed = project.compose()
-        launcher = Launcher(composed.servers, composed.tree, make.lines.append, LaunchPolicy(backoff_s=0.05, **policy))
-        make.launchers.append(launcher)
-        return launcher
-
-    make.lines, make.launchers = [], []
-    return make
-
-
-async def get(url, path="/"):
-    async with aiohttp.ClientSession() as http, http.get(url + path) as response:
-        return await response.json()
-
-
-async def until(condition):
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
-def pids(launcher):
-    return [record["pid"] for record in launcher.records()]
-
-
-def alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+from .conftest import alive, get, pids, until
 
 
 async def test_inside_the_block_every_server_answers_and_after_it_none_is_left(project, launch):
@@ -129,120 +97,6 @@ async def test_a_cancelled_start_leaves_no_process(project, launch):
     with pytest.raises(asyncio.CancelledError):
         await entering
     assert not any(map(alive, pids(launcher)))
-
-
-async def failure(launch, **policy):
-    with pytest.raises(ServerStartError) as caught:
-        async with launch(**policy):
-            pass
-    assert not any(alive(pid) for pid in pids(launch.launchers[0]) if pid)
-    return caught.value
-
-
-async def test_a_port_in_use_is_named(project, launch, listener):
-    project.echoes("one", port=listener)
-
-    error = await failure(launch)
-
-    assert f"server 'one' cannot listen on 127.0.0.1:{listener}: the port is in use" in error.message
-    assert "++one.resources_servers.echo.port=" in error.hint
-
-
-async def test_code_that_does_not_import_is_named_with_its_line(project, launch):
-    project.echoes("one")
-    folder = project.server(code="\n1 / 0\n")
-    line = (folder / "app.py").read_text().splitlines().index("1 / 0") + 1
-
-    error = await failure(launch)
-
-    assert error.message == (
-        f"server 'one' cannot start: ZeroDivisionError: division by zero ({folder / 'app.py'}:{line})"
-    )
-    assert not [text for text in launch.lines if "Traceback" in text]
-
-
-async def test_a_syntax_error_is_named_with_its_line(project, launch):
-    project.echoes("one")
-    folder = project.server(base="", code="x = 1\ndef broken(:\n")
-
-    error = await failure(launch)
-
-    assert "cannot start: SyntaxError: " in error.message
-    assert error.message.endswith(f"({folder / 'app.py'}:2)")
-
-
-async def test_a_missing_dependency_is_named_with_the_command_that_installs_it(project, launch):
-    project.echoes("one")
-    folder = project.server(code="\nimport package_that_nobody_has.part\n")
-    (folder / "requirements.txt").write_text("package_that_nobody_has>=1\n")
-
-    error = await failure(launch)
-
-    assert "server 'one' cannot start: the module 'package_that_nobody_has' is missing" in error.message
-    assert f"{folder / 'app.py'}:" in error.message
-    assert "pip install package_that_nobody_has" in error.hint
-    assert f"pip install -r {folder / 'requirements.txt'}" in error.hint
-
-
-@pytest.mark.parametrize(
-    ("module", "advice"),
-    [("nemo_gym.judge", "nemo_gym_lite"), ("resources_servers.absent.app", "NEMO_GYM_EXTRA_ROOTS")],
-)
-async def test_a_missing_module_that_pip_does_not_have_is_not_to_be_installed(project, launch, module, advice):
-    project.echoes("one")
-    project.server(code=f"\nimport {module}\n")
-
-    error = await failure(launch)
-
-    assert " is missing (" in error.message
-    assert advice in error.hint
-    assert "pip" not in error.hint
-
-
-async def test_a_file_without_a_server_class_is_named(project, launch):
-    project.echoes("one")
-    folder = project.server(base="")
-
-    error = await failure(launch)
-
-    assert f"{folder / 'app.py'} must define one server class" in error.message
-
-
-async def test_a_config_that_does_not_fit_names_the_field(project, launch):
-    project.echoes("one", api_key="[1, 2]")
-
-    error = await failure(launch)
-
-    assert "server 'one' cannot start: its configuration does not fit EchoConfig: api_key: " in error.message
-
-
-async def test_an_exit_without_a_word_tells_the_last_line(project, launch):
-    project.echoes("one")
-    project.server(code="\nimport os\nprint('no licence here', flush=True)\nos._exit(4)\n")
-
-    error = await failure(launch)
-
-    assert error.message == "server 'one' exited with code 4: no licence here"
-
-
-OWN_WEBSERVER = """
-    import signal, sys, time
-
-    class Own(EchoServer):
-        @classmethod
-        def run_webserver(cls):
-            {body}
-"""
-
-
-async def test_a_server_that_never_answers_is_given_up_after_a_while(project, launch):
-    project.echoes("one")
-    project.server(code=OWN_WEBSERVER.format(body="time.sleep(60)"))
-
-    error = await failure(launch, start_s=2.0, report_s=0.5)
-
-    assert "server 'one' did not answer on http://127.0.0.1:" in error.message
-    assert "0 / 1 servers ready, waiting for: one" in launch.lines
 
 
 STUBBORN = """
