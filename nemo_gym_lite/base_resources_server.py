@@ -17,7 +17,7 @@ from nemo_gym_lite.judge import judge_failsafe
 from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer
-from nemo_gym_lite.serving.calls import PlainRoute
+from nemo_gym_lite.serving.app import ServerApp
 
 __all__ = [
     "AggregateMetrics",
@@ -137,8 +137,7 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
                 f"{self.config.name}.expose_tools_over_mcp=true: tools over MCP are not supported",
                 "remove the key; agents call the tools over HTTP",
             )
-        app = FastAPI(title=self.config.name)
-        app.router.route_class = PlainRoute
+        app = ServerApp(title=self.config.name)
         self.setup_session_middleware(app)
         app.post("/seed_session")(self.seed_session)
         app.post("/verify")(judge_failsafe(self.verify))

@@ -15,7 +15,7 @@ from nemo_gym_lite.config_types import (
 from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer, get_first_server_config_dict
-from nemo_gym_lite.serving.calls import PlainRoute
+from nemo_gym_lite.serving.app import ServerApp
 
 __all__ = ["BaseResponsesAPIAgentConfig", "Body", "SimpleResponsesAPIAgent"]
 
@@ -61,8 +61,7 @@ class SimpleResponsesAPIAgent(SimpleServer):
 
     def setup_webserver(self) -> FastAPI:
         """Make the app."""
-        app = FastAPI(title=self.config.name)
-        app.router.route_class = PlainRoute
+        app = ServerApp(title=self.config.name)
         self.setup_session_middleware(app)
         app.post("/v1/responses")(self.responses)
         app.post("/run")(self.run)

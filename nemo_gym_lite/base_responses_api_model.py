@@ -17,7 +17,8 @@ from nemo_gym_lite.openai_utils import (
     NeMoGymResponseCreateParamsNonStreaming,
 )
 from nemo_gym_lite.server_utils import SESSION_ID_KEY, SimpleServer
-from nemo_gym_lite.serving.calls import PlainRoute, json_object, require
+from nemo_gym_lite.serving.app import ServerApp
+from nemo_gym_lite.serving.calls import json_object, require
 
 __all__ = ["BaseResponsesAPIModelConfig", "Body", "SimpleResponsesAPIModel"]
 
@@ -71,8 +72,7 @@ class SimpleResponsesAPIModel(SimpleServer):
 
     def setup_webserver(self) -> FastAPI:
         """Make the app."""
-        app = FastAPI(title=self.config.name)
-        app.router.route_class = PlainRoute
+        app = ServerApp(title=self.config.name)
         self.setup_session_middleware(app)
         own = type(self)
         plain_responses = own.responses is SimpleResponsesAPIModel.responses

@@ -100,9 +100,7 @@ class NeMoGymChatCompletionToolParam(TypedDict):
 def _check_roles(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for message in messages:
         if message.get("role") not in _ROLES:
-            raise ValueError(
-                f"unknown message role {message.get('role')!r}, expected one of {sorted(_ROLES)}"
-            )
+            raise ValueError(f"unknown message role {message.get('role')!r}, expected one of {sorted(_ROLES)}")
     return messages
 
 

@@ -22,7 +22,6 @@ its `args`, so errors pickle.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 
 class GymError(Exception):
@@ -91,7 +90,8 @@ class FailedCallError(GymError):
 
     Attributes:
         failure_class: One word for the sidecar: `unreachable`, `reset`, `timeout`, `rate_limited`, `server_error`,
-            `bad_request`, `bad_reply`, `tool_failed`, `verify_failed`, `judge_failed`, `agent_failed`.
+            `bad_request`, `bad_reply`, `seed_failed`, `verify_failed`, `judge_failed`, `agent_failed`,
+            `not_persisted`.
         terminal: A later run need not try this rollout again, because it would fail the same way.
     """
 
@@ -144,8 +144,7 @@ class NoHealthyEndpointError(FailedCallError):
         super().__init__(
             failure_class,
             f"all {len(last_errors)} model endpoints are resting after failures\n{failures}",
-            "check that each server answers `GET /health`, then run the same command again; "
-            "finished rollouts are kept",
+            "check that each server answers `GET /health`, then run the same command again; finished rollouts are kept",
         )
         self.last_errors = dict(last_errors)
 
@@ -155,15 +154,6 @@ class JudgeError(FailedCallError):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__("judge_failed", message, hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a rollout ended without a reward, as the sidecar records it."""
-
-    failure_class: str
-    message: str
-    terminal: bool = False
 
 
 def _rebuild(cls: type[FailedCallError], args: tuple[object, ...], state: dict[str, object]) -> FailedCallError:

@@ -242,9 +242,7 @@ _AnyItem: TypeAlias = (
 )
 NeMoGymResponseInputItem: TypeAlias = Annotated[
     _AnyItem,
-    Discriminator(
-        _input_tag, custom_error_type="item_type", custom_error_message="unknown Responses item type"
-    ),
+    Discriminator(_input_tag, custom_error_type="item_type", custom_error_message="unknown Responses item type"),
 ]
 NeMoGymResponseInput: TypeAlias = list[NeMoGymResponseInputItem]
 NeMoGymResponseOutputItem: TypeAlias = Annotated[

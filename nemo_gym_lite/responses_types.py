@@ -94,9 +94,7 @@ class NeMoGymResponseUsage(_Open):
         self.total_tokens += more.total_tokens
         inputs, outputs = self.input_tokens_details, self.output_tokens_details
         inputs.cached_tokens = _known_sum(inputs.cached_tokens, more.input_tokens_details.cached_tokens)
-        outputs.reasoning_tokens = _known_sum(
-            outputs.reasoning_tokens, more.output_tokens_details.reasoning_tokens
-        )
+        outputs.reasoning_tokens = _known_sum(outputs.reasoning_tokens, more.output_tokens_details.reasoning_tokens)
 
 
 def _known_sum(total: int | None, more: int | None) -> int | None:

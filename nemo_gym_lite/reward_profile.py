@@ -73,9 +73,7 @@ def compute_aggregate_metrics(
             group.update(per_task.get(group[TASK_INDEX], {}))
         agent_metrics.update(own)
     select = get_key_metrics_fn or means
-    return AggregateMetrics(
-        group_level_metrics=groups, agent_metrics=agent_metrics, key_metrics=select(agent_metrics)
-    )
+    return AggregateMetrics(group_level_metrics=groups, agent_metrics=agent_metrics, key_metrics=select(agent_metrics))
 
 
 def _by_task(rows: Sequence[Rollout]) -> list[list[Rollout]]:

@@ -62,19 +62,11 @@ class RoutingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attempts: int = Field(
-        default=10, ge=1, description="requests that may fail before a call fails; 429s do not count"
-    )
-    budget_s: float = Field(
-        default=600.0, ge=0, description="seconds after which a call begins no further request"
-    )
+    attempts: int = Field(default=10, ge=1, description="requests that may fail before a call fails; 429s do not count")
+    budget_s: float = Field(default=600.0, ge=0, description="seconds after which a call begins no further request")
     trip_after: int = Field(default=3, ge=1, description="failures in a row that take an endpoint out")
-    rest_s: float = Field(
-        default=10.0, gt=0, description="longest rest of an endpoint before it is probed, in seconds"
-    )
-    patience_s: float = Field(
-        default=60.0, ge=0, description="seconds that calls wait when all endpoints are down"
-    )
+    rest_s: float = Field(default=10.0, gt=0, description="longest rest of an endpoint before it is probed, in seconds")
+    patience_s: float = Field(default=60.0, ge=0, description="seconds that calls wait when all endpoints are down")
 
     def router(self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None) -> Router:
         """A router over `endpoints`."""
@@ -173,9 +165,7 @@ class RoutedModel(SimpleResponsesAPIModel):
         raise NotImplementedError(f"{cls.__name__} does not define client_of")
 
     @classmethod
-    def near_client(
-        cls, instance: Any, http: aiohttp.ClientSession, deadlines: Deadlines
-    ) -> RoutedModelClient | None:
+    def near_client(cls, instance: Any, http: aiohttp.ClientSession, deadlines: Deadlines) -> RoutedModelClient | None:
         """The model in the caller's process.
 
         Raises:

@@ -4,9 +4,7 @@ from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-REQUIRED_TOKEN_METADATA_FIELDS = frozenset(
-    ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
-)
+REQUIRED_TOKEN_METADATA_FIELDS = frozenset(("prompt_token_ids", "generation_token_ids", "generation_log_probs"))
 TOKEN_METADATA_FIELDS = REQUIRED_TOKEN_METADATA_FIELDS | {"routed_experts"}
 
 RoutedExperts: TypeAlias = str | list[list[list[int]]]

@@ -27,7 +27,8 @@ FLOORS = {
         rollouts.manifest rollouts.overtaken rollouts.report serving.run_files serving.failures serving.client
         """,
     3: """
-        serving.middleware serving.calls serving.cookies serving.server serving.near_resources serving.far_resources
+        serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
+        serving.near_resources serving.far_resources
         serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model
         base_responses_api_agent routed_model agents
         """,

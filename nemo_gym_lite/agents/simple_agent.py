@@ -20,7 +20,8 @@ from nemo_gym_lite.config_types import (
 )
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
-from nemo_gym_lite.serving.calls import json_object, require, wants_delta
+from nemo_gym_lite.serving.asgi import wants_delta
+from nemo_gym_lite.serving.calls import json_object, require
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
 

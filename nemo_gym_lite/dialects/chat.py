@@ -125,9 +125,7 @@ class _Conversation:
 
     def _keep_token_ids(self, item: Json) -> None:
         if self._carries_token_ids and item.get("prompt_token_ids"):
-            self._token_ids = {
-                name: item[name] for name in TOKEN_METADATA_FIELDS if item.get(name) is not None
-            }
+            self._token_ids = {name: item[name] for name in TOKEN_METADATA_FIELDS if item.get(name) is not None}
 
 
 def _text(content: str | list[Json] | None) -> str:
@@ -165,9 +163,7 @@ def _output_content(output: str | list[Json]) -> str | list[Json]:
     if isinstance(output, str):
         return output
     if others := sorted({str(part.get("type")) for part in output} - {"input_text"}):
-        raise bad_request(
-            f"function_call_output with parts of type {', '.join(others)}: only input_text can be sent"
-        )
+        raise bad_request(f"function_call_output with parts of type {', '.join(others)}: only input_text can be sent")
     return [{"type": "text", "text": part["text"]} for part in output]
 
 

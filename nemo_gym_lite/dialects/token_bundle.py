@@ -33,9 +33,7 @@ def token_bundle(chat: Json) -> Json:
         )
     ids, log_probs = bundle["generation_token_ids"], bundle["generation_log_probs"]
     if len(ids) != len(log_probs):
-        raise bad_reply(
-            f"the reply has {len(ids)} generated token ids and {len(log_probs)} log probabilities"
-        )
+        raise bad_reply(f"the reply has {len(ids)} generated token ids and {len(log_probs)} log probabilities")
     return bundle
 
 

@@ -1,21 +1,24 @@
 """Decides for every edge of the line whether it is near or far, and builds the clients that play rollouts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from nemo_gym_lite.base_resources_server import SimpleResourcesServer
 from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
 from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
 from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient
 from nemo_gym_lite.config.blocks import references
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
-from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.errors import ConfigError, GymError
 from nemo_gym_lite.serving.far_agent import FarAgent
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
+from nemo_gym_lite.serving.host import reason
 from nemo_gym_lite.serving.near_resources import NearResources
 
 
@@ -140,13 +143,36 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
 def _can_be_near(server: ServerInstance, base: type[SimpleResponsesAPIAgent | SimpleResponsesAPIModel]) -> bool:
     """Whether the class brings a near side of its own and the configuration does not forbid it."""
     inherited: Any = base.near_client
-    own: Any = getattr(load_server_class(server), "near_client", inherited)
+    own: Any = getattr(_class_of(server), "near_client", inherited)
     return server.placement != "far" and own.__func__ is not inherited.__func__
+
+
+@contextmanager
+def _blamed_on(server: ServerInstance) -> Iterator[None]:
+    """Tell what an author's code raises as `ng_run` does, without a traceback."""
+    try:
+        yield
+    except GymError:
+        raise
+    except Exception as error:  # a module may raise anything while it is imported
+        message, hint = reason(error, server.entrypoint.parent)
+        raise ConfigError(f"server {server.name!r} cannot be loaded: {message}", hint) from error
+
+
+def _class_of(server: ServerInstance) -> type[Any]:
+    with _blamed_on(server):
+        return load_server_class(server)
+
+
+def _object_of(server: ServerInstance, tree: Json) -> SimpleResourcesServer:
+    with _blamed_on(server):
+        made: SimpleResourcesServer = load_server_class(server).from_tree(tree, server.name)
+        return made
 
 
 def _is_engine(server: ServerInstance) -> bool:
     """Whether the server is itself the engine that a near client talks to."""
-    return bool(getattr(load_server_class(server), "is_engine", False))
+    return bool(getattr(_class_of(server), "is_engine", False))
 
 
 def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
@@ -165,7 +191,7 @@ def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
 def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json) -> AgentClient:
     if seat.resources is not None:
         clients.resources[seat.agent.name] = (
-            NearResources(load_server_class(seat.resources).from_tree(tree, seat.resources.name), deadlines)
+            NearResources(_object_of(seat.resources, tree), deadlines)
             if seat.resources_near and seat.agent_near
             else FarResources(seat.resources.url, http, deadlines)
         )
@@ -174,7 +200,7 @@ def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines:
     model = clients.models.get(seat.model.name)
     if model is None:
         model = clients.models[seat.model.name] = _model(seat, seat.model, http, deadlines)
-    near: AgentClient | None = load_server_class(seat.agent).near_client(
+    near: AgentClient | None = _class_of(seat.agent).near_client(
         seat.agent, model, clients.resources[seat.agent.name], deadlines
     )
     return near or FarAgent(seat.agent.url, http, deadlines)
@@ -182,7 +208,7 @@ def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines:
 
 def _model(seat: Seat, server: ServerInstance, http: aiohttp.ClientSession, deadlines: Deadlines) -> ModelClient:
     if seat.model_near:
-        near: ModelClient | None = load_server_class(server).near_client(server, http, deadlines)
+        near: ModelClient | None = _class_of(server).near_client(server, http, deadlines)
         if near is not None:
             return near
     return FarModel(server.url, http, deadlines)

@@ -6,8 +6,7 @@ request and a body (`PlainCall`) needs none of it; every other one stays FastAPI
 
 import inspect
 import json
-import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -15,20 +14,15 @@ import orjson
 from fastapi import params
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.serving.asgi import replay
 from nemo_gym_lite.serving.failures import ECHO
-
-REPLY_HEADER = b"x-ng-reply"
-DELTA = b"delta"
-"""Value of `x-ng-reply` that asks for a reply without the echo of the request."""
 
 _LIKE_FASTAPI = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANNOTATED: Any = object()
@@ -116,90 +110,6 @@ class PlainCall:
         return self.reply_type.dump_json(result, by_alias=True, exclude=exclude)
 
 
-class PlainRoute(APIRoute):
-    """A route that goes straight from body to endpoint to reply where the endpoint allows it."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
-        _build(self.body_field)
-        self.plain = PlainCall.of(endpoint, self.response_model) if self._is_ordinary() else None
-        self._careful: ASGIApp = self.app
-        if self.plain is not None:
-            self.app = self._serve
-
-    def _is_ordinary(self) -> bool:
-        response_class = getattr(self.response_class, "value", self.response_class)
-        filters = (
-            self.response_model_include,
-            self.response_model_exclude,
-            self.response_model_exclude_unset,
-            self.response_model_exclude_defaults,
-            self.response_model_exclude_none,
-        )
-        ordinary = response_class is JSONResponse and self.status_code in (None, 200)
-        return (
-            ordinary and self.methods == {"POST"} and "{" not in self.path and not (any(filters) or self.dependencies)
-        )
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        plain = self.plain
-        is_json, delta = _look_at(scope["headers"])
-        if plain is None or not is_json:
-            await self._careful(scope, receive, send)
-            return
-        body = await read_body(receive)
-        arguments = plain.arguments(scope, body)
-        if arguments is None:
-            await self._careful(scope, replay(body), send)
-            return
-        result = await plain.call(arguments)
-        if isinstance(result, Response):
-            await result(scope, receive, send)
-        else:
-            await send_json(send, plain.dump(result, delta=delta))
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-    return body
-
-
-def replay(body: bytes) -> Receive:
-    """A `receive` that gives `body` once more, for an author who reads the request himself."""
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
-
-
-async def send_json(send: Send, payload: bytes, status: int = 200) -> None:
-    """Send a whole JSON reply."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": payload})
-
-
-async def call_app(app: Callable[..., Awaitable[None]], scope: Scope, body: bytes) -> tuple[int, bytes]:
-    """Call an ASGI app in this process; returns status and body."""
-    status, parts = 500, []
-
-    async def send(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        else:
-            parts.append(message.get("body", b""))
-
-    await app(scope, replay(body), send)
-    return status, b"".join(parts)
-
-
 def _role(parameter: inspect.Parameter, annotation: Any) -> str | None:
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
         return None
@@ -219,15 +129,6 @@ def _reply_type(reply_class: Any) -> TypeAdapter[Any] | None:
     return None if reply_class is None or is_response else TypeAdapter(reply_class)
 
 
-def _build(field: Any) -> None:
-    """Build the validator of a body whose class defers it; FastAPI silences the warnings of building only here."""
-    adapter: TypeAdapter[Any] | None = getattr(field, "_type_adapter", None)
-    if adapter is not None and not adapter.pydantic_complete:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            adapter.rebuild(raise_errors=False)
-
-
 def _dump_untyped(result: Any, delta: bool) -> bytes:
     if delta and isinstance(result, dict):
         result = {name: value for name, value in result.items() if name not in ECHO}
@@ -237,22 +138,6 @@ def _dump_untyped(result: Any, delta: bool) -> bytes:
         return orjson.dumps(result, default=jsonable_encoder, option=_LIKE_FASTAPI)
     except TypeError:  # integers beyond 64 bits
         return json.dumps(jsonable_encoder(result), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the reply should leave out the echo of the request."""
-    return (REPLY_HEADER, DELTA) in headers
-
-
-def _look_at(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bool]:
-    """Whether the body is JSON, and whether the reply should leave out the echo."""
-    is_json = delta = False
-    for name, value in headers:
-        if name == b"content-type":
-            is_json = value.startswith(b"application/json")
-        elif name == REPLY_HEADER:
-            delta = value == DELTA
-    return is_json, delta
 
 
 def json_object(body: bytes) -> Json:

@@ -44,9 +44,7 @@ def open_http(deadlines: Deadlines | None = None) -> aiohttp.ClientSession:
             limit=0, keepalive_timeout=_IDLE_S, socket_factory=_keepalive_socket, ttl_dns_cache=60
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s
-        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s),
         read_bufsize=_READ_BUFFER_BYTES,
         json_serialize=lambda value: orjson.dumps(value).decode(),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
@@ -104,18 +102,14 @@ async def get(http: aiohttp.ClientSession, url: URL, *, timeout_s: float) -> Rep
     return await _whole_reply(http, "GET", url, timeout_s, timeout=timeout)
 
 
-async def _whole_reply(
-    http: aiohttp.ClientSession, method: str, url: URL, connect_s: float, **kwargs: Any
-) -> Reply:
+async def _whole_reply(http: aiohttp.ClientSession, method: str, url: URL, connect_s: float, **kwargs: Any) -> Reply:
     try:
         response = await send(http, method, url, connect_s, **kwargs)
         body = await response.read()
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise FailedCallError("unreachable", f"cannot connect to {url}: {error}") from error
     except TimeoutError as error:
-        raise FailedCallError(
-            "timeout", f"{url} did not answer within {kwargs['timeout'].total:g} s"
-        ) from error
+        raise FailedCallError("timeout", f"{url} did not answer within {kwargs['timeout'].total:g} s") from error
     except (aiohttp.ClientError, OSError) as error:
         raise FailedCallError("reset", f"connection to {url} broke: {error!r}") from error
     return Reply(response.status, body, tuple(response.headers.getall("Set-Cookie", ())))
@@ -150,9 +144,7 @@ async def request(method: str, url: str, _internal: bool = False, **kwargs: Any)
         header = "; ".join(f"{name}={value}" for name, value in pairs.items())
         kwargs["headers"] = {**(kwargs.get("headers") or {}), "Cookie": header}
     deadlines = Deadlines()
-    kwargs.setdefault(
-        "timeout", aiohttp.ClientTimeout(total=deadlines.episode_s, sock_connect=deadlines.connect_s)
-    )
+    kwargs.setdefault("timeout", aiohttp.ClientTimeout(total=deadlines.episode_s, sock_connect=deadlines.connect_s))
     return await send(get_global_aiohttp_client(), method, url, deadlines.connect_s, **kwargs)
 
 
@@ -193,9 +185,7 @@ class ServerClient(BaseModel):
     head_server_config: BaseServerConfig
     global_config_dict: Any
 
-    async def request(
-        self, server_name: str, url_path: str, method: str, **kwargs: Any
-    ) -> aiohttp.ClientResponse:
+    async def request(self, server_name: str, url_path: str, method: str, **kwargs: Any) -> aiohttp.ClientResponse:
         """Send a request; `json=` may be a pydantic model, `cookies=` the cookies of a reply."""
         config = get_first_server_config_dict(self.global_config_dict, server_name)
         url = f"{self._build_server_base_url(config)}{url_path}"

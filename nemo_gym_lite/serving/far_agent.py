@@ -22,9 +22,7 @@ class FarAgent:
         deadlines: When connecting and episodes end.
     """
 
-    def __init__(
-        self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None
-    ) -> None:
+    def __init__(self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None) -> None:
         self._url = URL(f"{base_url.rstrip('/')}/run", encoded=True)
         self._http = http
         self._deadlines = deadlines or Deadlines()

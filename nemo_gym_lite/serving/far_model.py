@@ -24,9 +24,7 @@ class FarModel:
         deadlines: When connecting and episodes end.
     """
 
-    def __init__(
-        self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None
-    ) -> None:
+    def __init__(self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None) -> None:
         self._url = URL(f"{base_url.rstrip('/')}/v1/responses", encoded=True)
         self._http = http
         self._deadlines = deadlines or Deadlines()

@@ -26,9 +26,7 @@ class FarResources:
         deadlines: When connecting, tool calls and checks end.
     """
 
-    def __init__(
-        self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None
-    ) -> None:
+    def __init__(self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None) -> None:
         self.deadlines = deadlines or Deadlines()
         self._http = http
         self._base_url = base_url.rstrip("/")
@@ -52,9 +50,7 @@ class FarResources:
         timeout_s = self.deadlines.verify_s
         reply = await self.post(self.url("/aggregate_metrics"), body, JSON_HEADERS, timeout_s)
         if reply.status != 200:
-            raise failure_of(
-                reply.status, reply.body, "verify_failed", f"aggregate_metrics of {self._base_url}"
-            )
+            raise failure_of(reply.status, reply.body, "verify_failed", f"aggregate_metrics of {self._base_url}")
         return json_of(reply.body)
 
     async def close(self) -> None:

@@ -1,7 +1,6 @@
 """An environment called in this process: the same endpoints, without HTTP between."""
 
 import asyncio
-from typing import Any
 
 import orjson
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -12,17 +11,12 @@ from nemo_gym_lite.base_resources_server import AggregateMetricsRequest, SimpleR
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import FailedCallError
-from nemo_gym_lite.serving.calls import PlainCall, PlainRoute, call_app
+from nemo_gym_lite.serving.app import PlainRoute, ServerApp
+from nemo_gym_lite.serving.asgi import call_app
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import failure_of, verdict_of
-from nemo_gym_lite.serving.middleware import (
-    SESSION_ID_KEY,
-    JsonErrorMiddleware,
-    RolloutPrefixMiddleware,
-    SessionMiddleware,
-)
+from nemo_gym_lite.serving.middleware import SESSION_ID_KEY, JsonErrorMiddleware
 
-_OWN_MIDDLEWARE = (SessionMiddleware, RolloutPrefixMiddleware, JsonErrorMiddleware)
 _HEADERS = [(b"content-type", b"application/json")]
 
 
@@ -42,7 +36,9 @@ class NearResources:
         self.name = server.config.name
         self.seeds_sessions = server.seeds_sessions()
         self._app = server.build_app()
-        self._plain = _plain_calls(server, self._app)
+        self._plain: dict[str, PlainRoute] = {}
+        if isinstance(self._app, ServerApp):
+            self._plain = self._app.plain_routes
 
     def open(self, session_id: str) -> "NearSession":
         """Start an episode's session."""
@@ -93,7 +89,8 @@ class NearResources:
             return await self._explain(error, scope)
 
     async def _answer(self, path: str, scope: Scope, body: bytes, delta: bool) -> tuple[int, bytes]:
-        plain = self._plain.get(path)
+        route = self._plain.get(path)
+        plain = route.plain if route is not None else None
         arguments = plain.arguments(scope, body) if plain is not None else None
         if plain is None or arguments is None:
             return await call_app(self._app, scope, body)
@@ -148,16 +145,3 @@ class NearSession:
         body = orjson.dumps(row)
         status, reply = await resources.call("/verify", body, self._session, timeout_s, delta=True)
         return verdict_of(status, reply, f"verify of {resources.name}")
-
-
-def _plain_calls(server: SimpleResourcesServer, app: Any) -> dict[str, PlainCall]:
-    """Endpoints that need nothing of the app, by path, as far as no other route could come before them."""
-    calls: dict[str, PlainCall] = {}
-    if any(middleware.cls not in _OWN_MIDDLEWARE for middleware in app.user_middleware):
-        return calls
-    for route in app.routes:
-        if "{" in getattr(route, "path", "{"):
-            break
-        if isinstance(route, PlainRoute) and route.plain is not None:
-            calls.setdefault(route.path, route.plain)
-    return calls

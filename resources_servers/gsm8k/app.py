@@ -45,7 +45,7 @@ class GSM8KResourcesServer(SimpleResourcesServer):
 
     config: GSM8KResourcesServerConfig
 
-    async def verify(self, body: GSM8KVerifyRequest) -> GSM8KVerifyResponse:  # type: ignore[override]
+    async def verify(self, body: GSM8KVerifyRequest) -> GSM8KVerifyResponse:
         """Compare two rationals; `0.5`, `1/2` and `.50` are the same answer."""
         answer = extract_answer(body.response.output_text)
         return GSM8KVerifyResponse(

@@ -57,7 +57,7 @@ class MCQAResourcesServer(SimpleResourcesServer):
 
     config: MCQAResourcesServerConfig
 
-    async def verify(self, body: MCQAVerifyRequest) -> MCQAVerifyResponse:  # type: ignore[override]
+    async def verify(self, body: MCQAVerifyRequest) -> MCQAVerifyResponse:
         """Read the chosen letter as the row's grading mode says and compare it."""
         chosen = choose(body.response.output_text, body.option_texts, body.grading_mode)
         return MCQAVerifyResponse(

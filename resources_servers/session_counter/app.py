@@ -73,9 +73,7 @@ class SessionCounterResourcesServer(SimpleResourcesServer):
         app.post("/get_value")(self.get_value)
         return app
 
-    async def seed_session(  # type: ignore[override]
-        self, request: Request, body: SessionCounterSeedSessionRequest
-    ) -> BaseSeedSessionResponse:
+    async def seed_session(self, request: Request, body: SessionCounterSeedSessionRequest) -> BaseSeedSessionResponse:
         """Give the session its counter."""
         self._values[request.session[SESSION_ID_KEY]] = body.initial_value
         # an episode that fails before its check leaves its counter behind, so the table needs a bound
@@ -92,9 +90,7 @@ class SessionCounterResourcesServer(SimpleResourcesServer):
         """Read the session's counter."""
         return GetValueResponse(value=self._values[self._seeded(request)])
 
-    async def verify(  # type: ignore[override]
-        self, request: Request, body: SessionCounterVerifyRequest
-    ) -> SessionCounterVerifyResponse:
+    async def verify(self, request: Request, body: SessionCounterVerifyRequest) -> SessionCounterVerifyResponse:
         """Reward 1 if the counter holds the expected value, else 0; the counter is gone afterwards."""
         value = self._values.pop(self._seeded(request))
         return SessionCounterVerifyResponse(

@@ -45,9 +45,12 @@ class GetWeatherResponse(BaseModel):
 
 
 class SimpleWeatherVerifyRequest(BaseVerifyRequest):
-    """A row of the data with the model's response; `cities` are those that the task asks about."""
+    """A row of the data with the model's response; `cities` are those that the task asks about.
 
-    cities: list[City] = Field(min_length=1)
+    A row may leave them out, as a request that only warms the model up does; it earns nothing.
+    """
+
+    cities: list[City] | None = Field(default=None, min_length=1)
 
 
 class SimpleWeatherVerifyResponse(BaseVerifyResponse):
@@ -74,18 +77,17 @@ class SimpleWeatherResourcesServer(SimpleResourcesServer):
         """Report the weather of one city."""
         return weather_of(body.city)
 
-    async def verify(  # type: ignore[override]
-        self, body: SimpleWeatherVerifyRequest
-    ) -> SimpleWeatherVerifyResponse:
+    async def verify(self, body: SimpleWeatherVerifyRequest) -> SimpleWeatherVerifyResponse:
         """Reward 1 if each city was looked up and its weather stands in the final message, else 0."""
         calls = weather_calls(body.response)
         called = {folded(city) for city in calls if city is not None}
         report = final_text(body.response)
-        found = [city for city in body.cities if folded(city) in called]
+        cities = body.cities or []
+        found = [city for city in cities if folded(city) in called]
         reported = [city for city in found if reports(report, weather_of(city))]
         return SimpleWeatherVerifyResponse(
-            **dict(body),
-            reward=float(len(reported) == len(body.cities)),
+            **{**dict(body), "cities": cities},
+            reward=float(bool(cities) and len(reported) == len(cities)),
             num_tool_calls=len(calls),
             num_cities_called=len(found),
             num_cities_reported=len(reported),

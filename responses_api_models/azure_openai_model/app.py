@@ -60,9 +60,7 @@ class AzureOpenAIModelClient(RoutedModelClient):
     async def chat(self, body: Json, session_id: str) -> Json:
         """Answer a Chat Completions request."""
         model = model_of(body, self._model)
-        return await self._call(session_id, {**body, "model": model}) or empty_chat(
-            model, "length", time.time()
-        )
+        return await self._call(session_id, {**body, "model": model}) or empty_chat(model, "length", time.time())
 
     async def _call(self, session_id: str, body: Json) -> Json | None:
         """The deployment's answer, None if the prompt does not fit into the model."""

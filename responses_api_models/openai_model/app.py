@@ -46,9 +46,7 @@ class OpenAIModelConfig(RoutedModelConfig):
     @model_validator(mode="after")
     def _refuse_an_empty_key(self) -> Self:
         if not self.openai_api_key:
-            raise ConfigError(
-                f"server `{self.name}` has no API key", "put `OPENAI_API_KEY: sk-...` into env.yaml"
-            )
+            raise ConfigError(f"server `{self.name}` has no API key", "put `OPENAI_API_KEY: sk-...` into env.yaml")
         return self
 
 

@@ -29,9 +29,7 @@ logger = logging.getLogger(__name__)
 class VLLMModelConfig(RoutedModelConfig):
     """Where the servers are and how to talk to them."""
 
-    kept_for_nemo_gym: ClassVar[frozenset[str]] = frozenset(
-        {"request_prompt_and_generation_token_ids", *_NOT_HERE}
-    )
+    kept_for_nemo_gym: ClassVar[frozenset[str]] = frozenset({"request_prompt_and_generation_token_ids", *_NOT_HERE})
 
     base_url: BaseUrls = Field(description="one URL, a comma-separated string or a list; all serve one model")
     api_key: str = Field(default="EMPTY", repr=False, description="sent as bearer token")
@@ -176,9 +174,7 @@ class VLLMModel(RoutedModel):
     config: VLLMModelConfig
 
     @classmethod
-    def client_of(
-        cls, config: VLLMModelConfig, http: aiohttp.ClientSession, deadlines: Deadlines
-    ) -> VLLMModelClient:
+    def client_of(cls, config: VLLMModelConfig, http: aiohttp.ClientSession, deadlines: Deadlines) -> VLLMModelClient:
         """The client for `config`."""
         headers = {**config.default_headers}
         if config.api_key:

@@ -27,7 +27,7 @@ def classes(workspace) -> collections.Counter:
         {"error_body": 0.2},
         {"rate_limited": 0.05, "server_error": 0.05, "reset": 0.02, "half_body": 0.01, "invalid_json": 0.01},
     ],
-    ids=lambda faults: "+".join(faults),
+    ids="+".join,
 )
 async def test_faults_that_pass_cost_no_rollout(workspace, engines, faults):
     [engine] = await engines(faults=faults)

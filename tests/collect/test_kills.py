@@ -4,10 +4,11 @@ import asyncio
 import os
 import random
 import signal
+from pathlib import Path
 
 import orjson
 
-from tests.collect.workspace import arguments, identities
+from tests.collect.workspace import arguments, children_of, identities
 
 KILLS = 50
 ROWS = 2000
@@ -71,14 +72,8 @@ async def test_a_kill_leaves_no_server_behind(workspace):
     assert not any(alive(pid) for pid in servers)
 
 
-def children_of(parent: int) -> list[int]:
-    with open(f"/proc/{parent}/task/{parent}/children") as file:
-        return [int(word) for word in file.read().split()]
-
-
 def alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -97,3 +97,8 @@ def arguments(environment: str = "gsm8k", output: str = "results/rollouts.jsonl"
 
 def identities(rows: Sequence[dict]) -> list[tuple]:
     return [(row["_ng_key"], row["_ng_rollout_index"]) for row in rows]
+
+
+def children_of(parent: int) -> list[int]:
+    """Process ids of the children of a process."""
+    return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]

@@ -9,7 +9,8 @@ from fastapi import Body, Depends, FastAPI, Header, Request, Response
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field
 
-from nemo_gym_lite.serving.calls import PlainCall, PlainRoute
+from nemo_gym_lite.serving.app import ServerApp
+from nemo_gym_lite.serving.calls import PlainCall
 
 
 class Arguments(BaseModel):
@@ -146,8 +147,7 @@ BODIES = [
 
 @pytest.fixture(scope="module")
 def both():
-    ours, theirs = FastAPI(), FastAPI()
-    ours.router.route_class = PlainRoute
+    ours, theirs = ServerApp(), FastAPI()
     for app in (ours, theirs):
         for endpoint in PLAIN:
             app.post(f"/{endpoint.__name__}")(endpoint)
