@@ -39,7 +39,7 @@ def _prompt(number: int, question: str) -> str:
 
 
 def _row(number: int) -> dict[str, object]:
-    question = f"Which number has this task? Give it back in \\boxed{{}}."
+    question = "Which number has this task? Give it back in \\boxed{}."
     messages = [{"role": "user", "content": _prompt(number, question)}]
     return {"responses_create_params": {"input": messages}, "expected_answer": str(number)}
 

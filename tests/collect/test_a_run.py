@@ -46,10 +46,10 @@ async def test_every_task_becomes_one_scored_row_and_every_file_is_there(workspa
 
 
 async def test_all_turns_of_a_session_stay_on_one_of_two_endpoints_and_sessions_spread(workspace, engines):
-    first, second = await engines(2)
+    first, second = await engines(2, latency={"ttft_s": 0.05, "jitter": 0.5})
     workspace.points_to(first.base_url, second.base_url)
 
-    run = await workspace.collect(*arguments("simple_weather", num_repeats=4, concurrency=100))
+    run = await workspace.collect(*arguments("simple_weather", num_repeats=10, concurrency=50))
 
     assert run.code == 0, run.err
     rows = workspace.rows("results/rollouts.jsonl")
