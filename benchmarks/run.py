@@ -34,8 +34,8 @@ RATE_BAR_PER_S, RATE_STRETCH_PER_S = 1_500, 3_000
 COLLECTOR_BAR_MB, COLLECTOR_STRETCH_MB = 250, 150
 TOTAL_BAR_MB, TOTAL_STRETCH_MB = 450, 300
 READY_BAR_S, READY_STRETCH_S = 4.0, 2.0
-FLAT_MB = 10
-"""Growth of the collector's peak from the fewest to the most rows that still counts as flat."""
+FLAT_MB = 50
+"""Growth of the peak over the memory rows that still counts as flat; rows that were kept would take 600."""
 
 Line = tuple[str, float | None, float | None, float, str]
 """What, bar, stretch, measured, unit."""
