@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -88,7 +89,7 @@ async def post(
     Raises:
         FailedCallError: `unreachable`, `reset` or `timeout`.
     """
-    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+    timeout = _timeout(timeout_s, connect_s)
     return await _whole_reply(http, "POST", url, connect_s, data=body, headers=headers, timeout=timeout)
 
 
@@ -100,6 +101,11 @@ async def get(http: aiohttp.ClientSession, url: URL, *, timeout_s: float) -> Rep
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     return await _whole_reply(http, "GET", url, timeout_s, timeout=timeout)
+
+
+@lru_cache(maxsize=64)
+def _timeout(total_s: float, connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s)
 
 
 async def _whole_reply(http: aiohttp.ClientSession, method: str, url: URL, connect_s: float, **kwargs: Any) -> Reply:

@@ -79,6 +79,10 @@ async def nothing() -> Reply:
     return Reply(city="none")
 
 
+async def fails(body: dict):
+    raise KeyError("x")
+
+
 PLAIN = [
     typed,
     with_request,
@@ -168,6 +172,42 @@ def test_replies_are_fastapis_to_the_byte(both, endpoint, content_type):
 
         assert (ours.status_code, ours.text) == (theirs.status_code, theirs.text)
         assert ours.headers.get("content-type") == theirs.headers.get("content-type")
+
+
+@pytest.mark.parametrize("caught", [KeyError, Exception])
+def test_an_authors_exception_handlers_see_every_route(caught):
+    app = ServerApp()
+    app.post("/fails")(fails)
+
+    @app.exception_handler(caught)
+    async def explain(request, error):
+        return Response(f"no {error}", status_code=404)
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.post("/fails", json={}).text == "no 'x'"
+
+
+def test_an_authors_middleware_sees_every_route():
+    app, seen = ServerApp(), []
+    app.post("/typed")(typed)
+
+    @app.middleware("http")
+    async def watch(request, call_next):
+        seen.append(request.url.path)
+        return await call_next(request)
+
+    with TestClient(app) as client:
+        assert client.post("/typed", json={"city": "Oslo"}).status_code == 200
+    assert seen == ["/typed"]
+
+
+def test_a_catch_all_that_was_added_first_gets_what_it_matches():
+    app = ServerApp()
+    app.post("/{name}")(nothing)
+    app.post("/typed")(typed)
+
+    with TestClient(app) as client:
+        assert client.post("/typed", json={"city": "Oslo"}).json()["city"] == "none"
 
 
 def test_a_number_that_json_does_not_have_becomes_null():
