@@ -8,14 +8,15 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_type_hints
 
 import orjson
+from anyio import to_thread
 from fastapi import params
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -95,9 +96,9 @@ class PlainCall:
         return arguments
 
     async def call(self, arguments: dict[str, Any]) -> Any:
-        """Call the endpoint, in a thread if it can block."""
+        """Call the endpoint, in a thread if it can block; a cancelled caller does not wait for the thread."""
         if self.blocking:
-            return await run_in_threadpool(self.endpoint, **arguments)
+            return await to_thread.run_sync(partial(self.endpoint, **arguments), abandon_on_cancel=True)
         return await self.endpoint(**arguments)
 
     def dump(self, result: Any, *, delta: bool = False) -> bytes:

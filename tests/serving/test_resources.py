@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from nemo_gym_lite.base_resources_server import BaseVerifyRequest, BaseVerifyResponse
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import FailedCallError, JudgeError
 
@@ -167,6 +168,23 @@ async def test_blocking_checks_and_tools_run_side_by_side(side, row, response):
 
     assert verdicts == [{"reward": 0.5}] * 5
     assert time.monotonic() - started < 1.2
+
+
+class StuckVerify(BlockingVerify):
+    def verify(self, body: BaseVerifyRequest) -> BaseVerifyResponse:
+        time.sleep(1.2)
+        return super().verify(body)
+
+
+async def test_a_blocking_check_that_takes_too_long_is_not_waited_for(side, row, response):
+    async with placed(make(StuckVerify), side, Deadlines(verify_s=0.1)) as resources:
+        started = time.monotonic()
+        with pytest.raises(FailedCallError) as failure:
+            await resources.open("s1").verify({**row, "response": response})
+        waited_s = time.monotonic() - started
+
+    assert failure.value.failure_class == "timeout"
+    assert waited_s < 1.0
 
 
 async def test_a_blocking_tool_does_not_hold_up_others(resources):
