@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,9 +14,14 @@ from pydantic import ValidationError
 from responses_api_models.simulated_model.server import SimulatedEngine
 from responses_api_models.simulated_model.settings import EngineSettings
 
+GC_THRESHOLD = 50_000
+"""Requests in flight are young objects without cycles; looking at all of them every 700 costs a fifth of the CPU."""
+
 
 async def serve(engine: SimulatedEngine, host: str, port: int) -> None:
     """Serve `engine` until SIGINT or SIGTERM."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
