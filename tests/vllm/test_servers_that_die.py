@@ -1,0 +1,29 @@
+"""A vLLM server that is killed in the middle of a run takes no rollout with it."""
+
+import asyncio
+
+import pytest
+
+from tests.collect.workspace import identities
+from tests.vllm.scripts import data, number, play, weather
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+
+async def test_a_server_killed_in_the_middle_of_a_run_loses_no_row(workspace, engines):
+    tasks = [number(row, 1.0) for row in data("gsm8k")] + [weather(row, 1.0) for row in data("simple_weather")]
+    victim, survivor = engines
+
+    async def kill_soon():
+        while victim.sessions().total() < 80:
+            await asyncio.sleep(0.05)
+        victim.kill()
+
+    rows, _ = await asyncio.gather(play(workspace, tasks, "+num_repeats=3", "+concurrency=100"), kill_soon())
+
+    assert len(set(identities(rows))) == len(rows) == 3 * len(tasks)
+    assert {row["reward"] for row in rows} == {1.0}
+    assert not workspace.rows("rollouts_failures.jsonl")
+    moved = victim.sessions().keys() & survivor.sessions().keys()
+    assert moved  # what the victim was asked and could not answer any more
+    assert len(victim.sessions().keys() | survivor.sessions().keys()) == len(rows)
