@@ -88,7 +88,8 @@ class ResourcesClient(Protocol):
         """Let the environment compute its own metrics over `rows` (stripped of prompts and responses).
 
         Returns:
-            `{"agent_metrics", "key_metrics", "group_level_metrics"}`, or None if it has no metrics of its own.
+            `agent_metrics` and `key_metrics`, or None if it has no metrics of its own. A served environment adds
+            `group_level_metrics`; the collector makes those itself.
         """
         ...
 

@@ -50,6 +50,8 @@ def compute_aggregate_metrics(
     verify_responses: Sequence[Rollout],
     compute_metrics_fn: Callable[[list[list[Rollout]]], Metrics] | None = None,
     get_key_metrics_fn: Callable[[Metrics], Metrics] | None = None,
+    *,
+    with_groups: bool = True,
 ) -> AggregateMetrics:
     """Aggregate rows: statistics of each numeric field per task and overall, and the environment's own.
 
@@ -57,6 +59,7 @@ def compute_aggregate_metrics(
         verify_responses: Rows of one agent, without prompts and responses (but with the responses' usage).
         compute_metrics_fn: Usually `AggregateMetricsMixin.compute_metrics`.
         get_key_metrics_fn: Usually `AggregateMetricsMixin.get_key_metrics`; all means by default.
+        with_groups: False leaves `group_level_metrics` empty, for callers that have them already.
     """
     if not verify_responses:
         return AggregateMetrics()
@@ -65,7 +68,7 @@ def compute_aggregate_metrics(
         usage = row.get("usage") or (row.get("response") or {}).get("usage")
         statistics.add({**row, "usage": usage})
     agent_metrics = statistics.agent_metrics()
-    groups = list(statistics.group_metrics("agent"))
+    groups = list(statistics.group_metrics("agent")) if with_groups else []
     if compute_metrics_fn is not None:
         own = dict(compute_metrics_fn(_by_task(verify_responses)))
         per_task = {metrics[TASK_INDEX]: metrics for metrics in own.pop("per_task_metrics", None) or ()}

@@ -148,17 +148,23 @@ class Collection:
                 self.tally.kept += 1
 
     async def _aggregate(self, clients: Clients, say: Callable[[str], None]) -> dict[str, Json]:
-        own: dict[str, Json] = {}
-        for name, agent in self.metrics.agents.items():
-            client = clients.resources.get(name)
-            if client is None or not await client.has_metrics():
-                continue
-            rows = rows_for_hook(self.files.rollouts, name, agent.count)
-            if rows is None:
-                say(f"{name}: too many rows for the environment's own metrics; ours are written")
-            elif (computed := await client.aggregate_metrics(rows)) is not None:
-                own[name] = computed
+        own = {}
+        for name in self.metrics.agents:
+            try:
+                own[name] = await self._own_metrics(name, clients, say)
+            except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
+                say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
         return write_metrics(self.files, self.metrics, own)
+
+    async def _own_metrics(self, name: str, clients: Clients, say: Callable[[str], None]) -> Json | None:
+        client = clients.resources.get(name)
+        if client is None or not await client.has_metrics():
+            return None
+        rows = rows_for_hook(self.files.rollouts, name, self.metrics.agents[name].count)
+        if rows is None:
+            say(f"{name}: too many rows for the environment's own metrics; ours are written")
+            return None
+        return await client.aggregate_metrics(rows)
 
     def _begin(self, before: Manifest | None, asked: Json, config: Json) -> Manifest:
         options = self.request.options

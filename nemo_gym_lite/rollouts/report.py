@@ -1,7 +1,7 @@
 """Writes `X_aggregate_metrics.json` and the closing lines that a user reads."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ _MAX_TEXT = 200
 _LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
 
 
-def write_metrics(files: OutputFiles, metrics: RunMetrics, own: dict[str, Json]) -> dict[str, Json]:
+def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Json | None]) -> dict[str, Json]:
     """Write the aggregate metrics, one agent and one task at a time.
 
     Args:
         files: The output.
         metrics: The running aggregates.
-        own: By agent name, what its environment computed itself, laid over ours.
+        own: By agent name, what its environment computed itself, laid over ours; None where it computes nothing.
 
     Returns:
         The key metrics of each agent.

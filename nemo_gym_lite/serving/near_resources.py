@@ -11,6 +11,7 @@ from nemo_gym_lite.base_resources_server import AggregateMetricsRequest, SimpleR
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.serving.app import PlainRoute, ServerApp
 from nemo_gym_lite.serving.asgi import call_app
 from nemo_gym_lite.serving.client import close_http
@@ -52,8 +53,12 @@ class NearResources:
         """The environment's metrics over `rows`, None if it has none of its own."""
         if not self.server.has_metrics():
             return None
-        metrics = await self.server.aggregate_metrics(AggregateMetricsRequest(verify_responses=rows))
-        return metrics.model_dump(mode="json")
+        server = self.server
+        if type(server).aggregate_metrics is SimpleResourcesServer.aggregate_metrics:
+            own = compute_aggregate_metrics(rows, server.compute_metrics, server.get_key_metrics, with_groups=False)
+        else:
+            own = await server.aggregate_metrics(AggregateMetricsRequest(verify_responses=rows))
+        return own.model_dump(mode="json")
 
     async def close(self) -> None:
         """Close the connections that the environment opened, to a judge for instance."""

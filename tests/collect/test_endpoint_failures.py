@@ -69,7 +69,7 @@ async def test_one_of_two_endpoints_killed_for_good_loses_no_row(workspace, engi
     assert run.code == 0, run.err
     rows = workspace.rows("results/rollouts.jsonl")
     assert len(set(identities(rows))) == len(rows) == 1000
-    assert first.stats.completed + second.stats.completed == 1000
+    assert 1000 <= first.stats.completed + second.stats.completed <= 1050  # answers cut off on their way count too
 
 
 async def test_one_of_two_endpoints_that_never_answers_loses_no_row(workspace, engines):

@@ -7,29 +7,37 @@ import pytest
 from tests.collect.workspace import Workspace
 from tests.vllm.engines import NAME, VENV, Engine
 
-_ENGINES = [Engine(name, VENV / "logs") for name in ("first", "second")] if VENV.exists() else []
+_STARTED = []  # for the reports, which have no fixtures
 
 
 @pytest.fixture(scope="session")
-def stopped_at_the_end():
+def started():
+    """The servers, ready once; if they cannot start, no test tries again."""
+    assert (VENV / "bin/vllm").exists(), f"vLLM is not installed in {VENV}: run `make test-vllm`"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a terminated run stops its servers too
-    yield
-    for engine in _ENGINES:
-        engine.stop()
+    try:
+        for name in ("first", "second"):
+            _STARTED.append(Engine(name, VENV / "logs"))
+            _STARTED[-1].start()
+        for engine in _STARTED:
+            engine.wait_until_ready()
+        yield _STARTED
+    finally:
+        for engine in _STARTED:
+            engine.stop()
 
 
 @pytest.fixture
-def engines(stopped_at_the_end):
+def engines(started):
     """The servers, both alive, with nothing counted yet."""
-    assert _ENGINES, f"vLLM is not installed in {VENV}: run `make test-vllm`"
-    started = [engine for engine in _ENGINES if not engine.alive]
-    for engine in started:
+    dead = [engine for engine in started if not engine.alive]
+    for engine in dead:
         engine.start()
-    for engine in started:
+    for engine in dead:
         engine.wait_until_ready()
-    for engine in _ENGINES:
+    for engine in started:
         engine.forget()
-    return _ENGINES
+    return started
 
 
 @pytest.fixture
@@ -44,6 +52,5 @@ def pytest_runtest_makereport(item, call):
     """Show the end of the servers' logs with a failure."""
     report = yield
     if report.failed:
-        shown = [engine for engine in _ENGINES if engine.log.exists()]
-        report.sections += [(f"end of {engine.log}", engine.tail()) for engine in shown]
+        report.sections += [(f"end of {engine.log}", engine.tail()) for engine in _STARTED]
     return report

@@ -17,6 +17,7 @@ NAME = "tiny"
 CONTEXT_TOKENS = 2048
 START_S = 400.0
 STOP_S = 20.0
+HELPERS_S = 5.0
 
 FLAGS = [
     *("--served-model-name", NAME, "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", "64"),
@@ -49,6 +50,7 @@ class Engine:
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         folder.mkdir(exist_ok=True)
         self.log = folder / f"{name}.log"
+        self.log.write_text("")
         self._requests = folder / f"{name}.requests"
         self._process: subprocess.Popen[bytes] | None = None
         self._completed_before = 0
@@ -59,7 +61,7 @@ class Engine:
 
     def start(self) -> None:
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [VENV / "bin/vllm", "serve", MODEL, "--host", "127.0.0.1", "--port", str(self.port), *FLAGS],
                 env={**inherited, **ENVIRONMENT, "VLLM_REQUEST_LOG": str(self._requests)},
@@ -72,8 +74,8 @@ class Engine:
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S
         while not self._is_healthy():
-            assert self.alive, f"vLLM ended while it started; the end of {self.log}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"vLLM was not ready in {START_S:g} s; {self.log}:\n{self.tail()}"
+            assert self.alive, f"vLLM ended while it started; see {self.log}"
+            assert time.monotonic() < deadline, f"vLLM was not ready in {START_S:g} s; see {self.log}"
             time.sleep(0.25)
 
     def stop(self) -> None:
@@ -84,6 +86,7 @@ class Engine:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_S)
+                self._wait_for_the_others()
         self.kill()
 
     def kill(self) -> None:
@@ -91,6 +94,14 @@ class Engine:
         with contextlib.suppress(ProcessLookupError):  # nothing is left of it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def _wait_for_the_others(self) -> None:
+        """Give the server's helpers a moment: one of them frees the shared memory, and is the last to go."""
+        deadline = time.monotonic() + HELPERS_S
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.05)
 
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
