@@ -1,6 +1,7 @@
 """`ng_collect_rollouts`: tasks in, scored rollouts out, every one exactly once."""
 
 import asyncio
+import gc
 import resource
 import signal
 import sys
@@ -25,6 +26,7 @@ from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.request import Request, make_request, prepare_output
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
+from nemo_gym_lite.serving.server import GC_THRESHOLDS
 
 EXIT_SOME_FAILED = 3
 
@@ -40,6 +42,7 @@ def main() -> int:
 def _collect(composed: Composed[CollectOptions]) -> int:
     request = make_request(composed.options)
     _raise_file_limit()
+    gc.set_threshold(*GC_THRESHOLDS)
     return uvloop.run(_run(composed, request))
 
 
