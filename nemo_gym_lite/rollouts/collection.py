@@ -14,9 +14,10 @@ from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest
 from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.overtaken import overtaken_specs
+from nemo_gym_lite.rollouts.own_metrics import own_metrics
 from nemo_gym_lite.rollouts.plan import Spec, plan
 from nemo_gym_lite.rollouts.progress import Progress, Tally
-from nemo_gym_lite.rollouts.report import rows_for_hook, write_metrics
+from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.resume import scan
 from nemo_gym_lite.rollouts.sink import Sink
@@ -106,14 +107,15 @@ class Collection:
         try:
             await self._collector.run(progress)
         except GymError:
-            self._finish("failed", began)
+            self._finish("failed", time.monotonic() - began)
             raise
         finally:
             progress.close()
+        elapsed_s = time.monotonic() - began
         interrupted = self._collector.stopped_early
         key_metrics = {} if options.disable_aggregation else await self._aggregate(clients, say)
-        self._finish("interrupted" if interrupted else "finished", began)
-        return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, time.monotonic() - began)
+        self._finish("interrupted" if interrupted else "finished", elapsed_s)
+        return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, elapsed_s)
 
     def close(self) -> None:
         """Release the output."""
@@ -149,22 +151,12 @@ class Collection:
 
     async def _aggregate(self, clients: Clients, say: Callable[[str], None]) -> dict[str, Json]:
         own = {}
-        for name in self.metrics.agents:
+        for name, agent in self.metrics.agents.items():
             try:
-                own[name] = await self._own_metrics(name, clients, say)
+                own[name] = await own_metrics(self.files.rollouts, name, agent.count, clients, say)
             except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
                 say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
         return write_metrics(self.files, self.metrics, own)
-
-    async def _own_metrics(self, name: str, clients: Clients, say: Callable[[str], None]) -> Json | None:
-        client = clients.resources.get(name)
-        if client is None or not await client.has_metrics():
-            return None
-        rows = rows_for_hook(self.files.rollouts, name, self.metrics.agents[name].count)
-        if rows is None:
-            say(f"{name}: too many rows for the environment's own metrics; ours are written")
-            return None
-        return await client.aggregate_metrics(rows)
 
     def _begin(self, before: Manifest | None, asked: Json, config: Json) -> Manifest:
         options = self.request.options
@@ -188,8 +180,8 @@ class Collection:
         manifest.save(self.files.manifest)
         return manifest
 
-    def _finish(self, status: str, began: float) -> None:
-        tally, elapsed_s = self.tally, time.monotonic() - began
+    def _finish(self, status: str, elapsed_s: float) -> None:
+        tally = self.tally
         inputs = self.manifest.inputs
         if status == "finished":
             inputs = [*inputs[:-1], inputs[-1].model_copy(update={"finished": True})]

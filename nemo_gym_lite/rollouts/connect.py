@@ -50,11 +50,15 @@ class Clients:
     Attributes:
         agents: By instance name of the agent.
         resources: The environment behind each agent, for its own metrics.
+        near_resources: The instances of those that live in this process.
+        tree: The resolved configuration.
         endpoints: Number of inference endpoints behind the near models, at least 1.
     """
 
     agents: dict[str, AgentClient] = field(default_factory=dict)
     resources: dict[str, ResourcesClient] = field(default_factory=dict)
+    near_resources: dict[str, ServerInstance] = field(default_factory=dict)
+    tree: Json = field(default_factory=dict)
     models: dict[str, ModelClient] = field(default_factory=dict)
     endpoints: int = 1
 
@@ -113,9 +117,9 @@ def connect(placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Dead
         deadlines: When waits end.
         tree: The resolved configuration, for environments in this process.
     """
-    clients = Clients()
+    clients = Clients(tree=tree)
     for seat in placed:
-        clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines, tree)
+        clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines)
     clients.endpoints = max(1, sum(getattr(model, "endpoint_count", 1) for model in clients.models.values()))
     return clients
 
@@ -188,13 +192,14 @@ def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
     return found
 
 
-def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json) -> AgentClient:
+def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines) -> AgentClient:
     if seat.resources is not None:
-        clients.resources[seat.agent.name] = (
-            NearResources(_object_of(seat.resources, tree), deadlines)
-            if seat.resources_near and seat.agent_near
-            else FarResources(seat.resources.url, http, deadlines)
-        )
+        name = seat.agent.name
+        if seat.resources_near and seat.agent_near:
+            clients.resources[name] = NearResources(_object_of(seat.resources, clients.tree), deadlines)
+            clients.near_resources[name] = seat.resources
+        else:
+            clients.resources[name] = FarResources(seat.resources.url, http, deadlines)
     if not seat.agent_near or seat.model is None:
         return FarAgent(seat.agent.url, http, deadlines)
     model = clients.models.get(seat.model.name)

@@ -5,11 +5,22 @@ import statistics
 
 import orjson
 import pytest
+from pydantic import BaseModel
 
+from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
+from nemo_gym_lite.rollouts import own_metrics
+from nemo_gym_lite.rollouts.connect import connect, seats
+from nemo_gym_lite.rollouts.discovery import plain
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.report import write_metrics
+from nemo_gym_lite.serving.client import open_http
+
+
+class NoOptions(BaseModel):
+    pass
 
 
 def rows(count, tasks):
@@ -84,3 +95,21 @@ def test_a_run_without_rows_writes_an_empty_list(tmp_path):
     write_metrics(files, RunMetrics(), {})
 
     assert orjson.loads(files.metrics.read_bytes()) == []
+
+
+async def test_an_environments_metrics_are_the_same_in_a_process_of_their_own(tmp_path, monkeypatch):
+    composed = compose(["+config_paths=[configs/quickstart.yaml]"], NoOptions)
+    tree = plain(composed.tree)
+    placed = seats(composed.servers, ["gsm8k_simple_agent"])
+    path = tmp_path / "out.jsonl"
+    found = [row | {"agent_ref": {"name": "gsm8k_simple_agent"}, "extracted_answer": "4"} for row in rows(40, 10)]
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in found))
+    async with open_http() as http:
+        clients = connect(placed, http, Deadlines(), tree)
+        here = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients, print)
+        monkeypatch.setattr(own_metrics, "_MAX_ROWS_HERE", 0)
+        there = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients, print)
+        await clients.close()
+
+    assert here == there
+    assert any(name.startswith("pass@") for name in there["agent_metrics"])

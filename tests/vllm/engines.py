@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 VENV = Path(os.environ.get("VLLM_VENV", ".venv-vllm")).absolute()
 MODEL = VENV / "tiny-model"
 NAME = "tiny"
@@ -94,6 +96,15 @@ class Engine:
         with contextlib.suppress(ProcessLookupError):  # nothing is left of it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def kill_model(self) -> None:
+        """SIGKILL to the processes that hold the model; the one that answers HTTP lives on for some seconds."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        models = [child for child in children if child.name().startswith("VLLM::")]
+        assert models, children
+        for child in models:
+            with contextlib.suppress(psutil.NoSuchProcess):  # they go together
+                child.kill()
 
     def _wait_for_the_others(self) -> None:
         """Give the server's helpers a moment: one of them frees the shared memory, and is the last to go."""

@@ -5,19 +5,21 @@ import asyncio
 import pytest
 
 from tests.collect.workspace import identities
+from tests.vllm.engines import Engine
 from tests.vllm.scripts import data, number, play, weather
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 
-async def test_a_server_killed_in_the_middle_of_a_run_loses_no_row(workspace, engines):
+@pytest.mark.parametrize("kill", [Engine.kill_model, Engine.kill], ids=["its_model", "all_of_it"])
+async def test_a_server_killed_in_the_middle_of_a_run_loses_no_row(workspace, engines, kill):
     tasks = [number(row, 1.0) for row in data("gsm8k")] + [weather(row, 1.0) for row in data("simple_weather")]
     victim, survivor = engines
 
     async def kill_soon():
         while victim.sessions().total() < 80:
             await asyncio.sleep(0.05)
-        victim.kill()
+        kill(victim)
 
     rows, _ = await asyncio.gather(play(workspace, tasks, "+num_repeats=3", "+concurrency=100"), kill_soon())
 

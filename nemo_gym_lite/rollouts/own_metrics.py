@@ -1,0 +1,98 @@
+"""Asks an environment for metrics of its own, which need all rows at once, without growing the collector.
+
+A few thousand rows are handed over in this process. For more, an environment of ours that lives near is asked in a
+process of its own, whose memory goes when it ends; a served one is not asked.
+"""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.servers import ServerInstance, load_server_class
+from nemo_gym_lite.rollouts.connect import Clients
+from nemo_gym_lite.rollouts.plan import KEY
+from nemo_gym_lite.serving.near_resources import NearResources
+
+_MAX_ROWS_HERE = 5_000
+_MAX_ROWS = 500_000
+"""At about 2 kB a row this is 1 GB in the other process."""
+
+_CHILD_S = 900.0
+"""Seconds that the other process may take."""
+
+_MAX_TEXT = 200
+"""Longer texts are not handed over: answers are short, transcripts are not."""
+
+_LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
+
+
+async def own_metrics(
+    rollouts: Path, agent_name: str, count: int, clients: Clients, say: Callable[[str], None]
+) -> Json | None:
+    """The metrics of the environment behind an agent, None if it has none.
+
+    Args:
+        rollouts: The output.
+        agent_name: Whose rows.
+        count: How many those are.
+        clients: What the rollouts were played with.
+        say: Prints a line for the user.
+    """
+    client = clients.resources.get(agent_name)
+    if client is None or not await client.has_metrics():
+        return None
+    if count <= _MAX_ROWS_HERE:
+        return await client.aggregate_metrics(list(_rows_of(rollouts, agent_name)))
+    near = clients.near_resources.get(agent_name)
+    if near is None or count > _MAX_ROWS:
+        say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
+        return None
+    return await asyncio.to_thread(_in_child, near, clients.tree, rollouts, agent_name)
+
+
+def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> Json | None:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send, args=(sender, server, tree, rollouts, agent_name), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(_CHILD_S):
+            raise TimeoutError(f"not done after {_CHILD_S:g} s")
+        answer: Json | None = receiver.recv()
+        return answer
+    except EOFError:
+        raise RuntimeError("the process that computed them died; its error is above") from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+
+
+def _send(sender: Connection, server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> None:
+    environment: Any = load_server_class(server).from_tree(tree, server.name)
+    rows = list(_rows_of(rollouts, agent_name))
+    sender.send(asyncio.run(NearResources(environment).aggregate_metrics(rows)))
+
+
+def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
+    """The scored rows of one agent, without prompts, responses and long texts."""
+    with rollouts.open("rb") as file:
+        for line in file:
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:  # the resume has told of it
+                continue
+            if isinstance(row, dict) and row.get("agent_ref", {}).get("name") == agent_name:
+                kept = {
+                    name: value
+                    for name, value in row.items()
+                    if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
+                }
+                yield {**kept, "response": {"usage": row.get("usage")}}
