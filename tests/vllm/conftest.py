@@ -30,8 +30,9 @@ def started():
 @pytest.fixture
 def engines(started):
     """The servers, both alive, with nothing counted yet."""
-    dead = [engine for engine in started if not engine.alive]
+    dead = [engine for engine in started if not engine.is_healthy()]
     for engine in dead:
+        engine.stop()
         engine.start()
     for engine in dead:
         engine.wait_until_ready()

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -73,9 +74,16 @@ class Engine:
                 start_new_session=True,
             )
 
+    def is_healthy(self) -> bool:
+        try:
+            self._get("/health")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S
-        while not self._is_healthy():
+        while not self.is_healthy():
             assert self.alive, f"vLLM ended while it started; see {self.log}"
             assert time.monotonic() < deadline, f"vLLM was not ready in {START_S:g} s; see {self.log}"
             time.sleep(0.25)
@@ -138,13 +146,7 @@ class Engine:
         page = self._get("/metrics")
         return int(sum(map(float, re.findall(r"^vllm:request_success_total\{.*\} (\S+)$", page, re.MULTILINE))))
 
-    def _is_healthy(self) -> bool:
-        try:
-            self._get("/health")
-        except OSError:
-            return False
-        return True
-
     def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
             return reply.read().decode()
