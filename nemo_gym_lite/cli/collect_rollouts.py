@@ -23,10 +23,11 @@ from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
 from nemo_gym_lite.rollouts.options import CollectOptions
-from nemo_gym_lite.rollouts.request import Request, make_request, prepare_output
+from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
 from nemo_gym_lite.serving.server import GC_THRESHOLDS
+from nemo_gym_lite.serving.upstreams import silent_upstreams
 
 EXIT_SOME_FAILED = 3
 
@@ -53,14 +54,15 @@ async def _run(composed: Composed[CollectOptions], request: Request) -> int:
         neighbours = await find_servers(composed, http)
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
         tree = plain(neighbours.tree)
-        prepare_output(request)
+        clients = connect(placed, http, options.deadlines, tree)
+        stack.push_async_callback(clients.close)
         collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(tree))
         stack.callback(collection.close)
         if not neighbours.running:
             started = processes(placed, neighbours.servers)
             await stack.enter_async_context(Launcher(started, neighbours.tree))
-        clients = connect(placed, http, options.deadlines, tree)
-        stack.push_async_callback(clients.close)
+        for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
+            _say(f"warning: {line}")
         _say_beginning(collection, neighbours)
         with _stopping_on_signals(collection):
             outcome = await collection.run(clients, _say)

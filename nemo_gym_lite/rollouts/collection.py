@@ -19,7 +19,7 @@ from nemo_gym_lite.rollouts.plan import Spec, plan
 from nemo_gym_lite.rollouts.progress import Progress, Tally
 from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
-from nemo_gym_lite.rollouts.resume import scan
+from nemo_gym_lite.rollouts.resume import Done, scan
 from nemo_gym_lite.rollouts.sink import Sink
 from nemo_gym_lite.rollouts.source import read_tasks
 
@@ -48,7 +48,8 @@ class Outcome:
 class Collection:
     """Holds the output of a request open while it is worked on.
 
-    Opening it takes the lock, repairs a torn tail, compares the manifest and reads what is already there.
+    Opening it compares the manifest, takes the lock, repairs a torn tail and reads what is already there; nothing is
+    deleted and no manifest written before `run`.
 
     Args:
         request: The run.
@@ -63,17 +64,18 @@ class Collection:
     def __init__(self, request: Request, asked: Json, config: Json) -> None:
         self.request = request
         self.files = request.files
-        before = manifests.load_manifest(self.files.manifest)
+        self._overwrites = request.options.overwrite
+        before = None if self._overwrites else manifests.load_manifest(self.files.manifest)
         if before is not None and self._has_rows() and not request.options.accept_changes:
             manifests.refuse_changes(before.asked, asked, self.files.rollouts)
         self.sink = Sink(self.files)
         try:
             self.metrics = RunMetrics()
-            self.done = scan(self.files, self.metrics.add)
-            self.manifest = self._begin(before, asked, config)
+            self.done = Done() if self._overwrites else scan(self.files, self.metrics.add)
         except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
             raise
+        self.manifest = self._made_from(before, asked, config)
         self.tally = Tally(total=request.rollouts, mean_reward=self.metrics.mean_reward())
         self._collector: Collector | None = None
 
@@ -94,6 +96,7 @@ class Collection:
         """
         options = self.request.options
         began = time.monotonic()
+        self._begin()
         specs = self._owed(say)
         progress = Progress(self.tally)
         self._collector = Collector(
@@ -158,7 +161,7 @@ class Collection:
                 say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
         return write_metrics(self.files, self.metrics, own)
 
-    def _begin(self, before: Manifest | None, asked: Json, config: Json) -> Manifest:
+    def _made_from(self, before: Manifest | None, asked: Json, config: Json) -> Manifest:
         options = self.request.options
         entry = InputEntry(
             path=str(self.request.input.resolve()),
@@ -169,7 +172,7 @@ class Collection:
             tasks=self.request.summary.tasks,
         )
         kept = before if before is not None and self._has_rows() else None
-        manifest = Manifest(
+        return Manifest(
             begun=kept.begun if kept else manifests.now(),
             asked=asked,
             inputs=(kept.with_input(entry) if kept else [entry]),
@@ -177,8 +180,12 @@ class Collection:
             options=options.model_dump(mode="json"),
             config=config,
         )
-        manifest.save(self.files.manifest)
-        return manifest
+
+    def _begin(self) -> None:
+        if self._overwrites:
+            self.sink.clear()
+            self.files.metrics.unlink(missing_ok=True)
+        self.manifest.save(self.files.manifest)
 
     def _finish(self, status: str, elapsed_s: float) -> None:
         tally = self.tally

@@ -36,12 +36,12 @@ def overtaken_specs(manifest: Manifest, settings: PlanSettings, digest: str, don
 
 def _of_entry(entry: InputEntry, settings: PlanSettings, done: Done) -> list[Spec]:
     path = Path(entry.path)
+    earlier = replace(settings, agent_name=entry.agent_name, repeats=entry.num_repeats)
     try:
-        if check_input(path, entry.limit).digest != entry.digest:
+        if check_input(path, earlier, entry.limit).digest != entry.digest:
             return []
     except ConfigError:
         return []  # the file is gone or has changed, so nobody can say what was in flight
-    earlier = replace(settings, agent_name=entry.agent_name, repeats=entry.num_repeats)
     last = max((at for at, spec in enumerate(_specs(path, entry, earlier)) if done.delivered(spec)), default=-1)
     return [spec for spec in islice(_specs(path, entry, earlier), last + 1) if done.owed(spec)]
 

@@ -14,7 +14,7 @@ from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.manifest import flatten, what_decides
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.plan import PlanSettings
-from nemo_gym_lite.rollouts.source import InputSummary, check_input
+from nemo_gym_lite.rollouts.source import InputSummary, check_input, check_params
 
 Json = dict[str, Any]
 
@@ -76,23 +76,11 @@ def make_request(options: CollectOptions) -> Request:
     Raises:
         ConfigError: A file is missing or malformed, or rows have no agent.
     """
+    check_params(options.responses_create_params, "responses_create_params")
     settings = _plan_settings(options)
     tasks = _input_path(options)
     _check_output(options)
     return Request(options, tasks, _check(tasks, options, settings), settings)
-
-
-def prepare_output(request: Request) -> None:
-    """Apply `overwrite` and `resume_from_cache`, the two options about what is already there."""
-    files = request.files
-    if request.options.overwrite:
-        for path in files.all():
-            path.unlink(missing_ok=True)
-    elif not request.options.resume_from_cache and files.rollouts.exists() and files.rollouts.stat().st_size:
-        raise ConfigError(
-            f"{files.rollouts} has rollouts already, and resume_from_cache is false",
-            "leave resume_from_cache out to finish that run, or delete its files with +overwrite=true",
-        )
 
 
 def _plan_settings(options: CollectOptions) -> PlanSettings:
@@ -139,12 +127,17 @@ def _check_output(options: CollectOptions) -> None:
             f"output_jsonl_fpath: {path} does not end in .jsonl",
             "the names of the other files are made from it",
         )
+    if not options.resume_from_cache and not options.overwrite and path.is_file() and path.stat().st_size:
+        raise ConfigError(
+            f"output_jsonl_fpath: {path} has rollouts already, and resume_from_cache is false",
+            "leave resume_from_cache out to finish that run, or delete its files with +overwrite=true",
+        )
     if path.is_dir():
         raise ConfigError(f"output_jsonl_fpath: {path} is a folder", "name a file in it")
 
 
 def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> InputSummary:
-    summary = check_input(tasks, options.limit, settings if settings.prompt else None)
+    summary = check_input(tasks, settings, options.limit)
     if None in summary.rows_by_agent and options.agent_name is None:
         raise ConfigError(
             f"{summary.rows_by_agent[None]} rows of {tasks} name no agent, and no agent_name is given",

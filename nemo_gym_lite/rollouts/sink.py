@@ -32,19 +32,7 @@ class JsonlFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise OutputError(f"cannot open {path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise OutputError(
-                f"{path} is being written by another collector",
-                "wait for it to end, or give this run an output of its own",
-            ) from None
+        self._fd = _open_locked(path)
         self.torn_bytes = self._repair_tail()
         self._dirty = False
 
@@ -74,9 +62,16 @@ class JsonlFile:
             self._dirty = False
             os.fsync(self._fd)
 
+    def clear(self) -> None:
+        """Delete every line."""
+        self._end = 0
+        self._take_back()
+
     def close(self) -> None:
-        """Sync and release the lock."""
+        """Sync and release the lock; a file without a line does not stay."""
         self.sync()
+        if not self._end:
+            self.path.unlink(missing_ok=True)
         os.close(self._fd)
 
     def _repair_tail(self) -> int:
@@ -127,14 +122,38 @@ class Sink:
             self.rollouts.close()
             raise
 
+    def clear(self) -> None:
+        """Delete every line of both."""
+        self.rollouts.clear()
+        self.failures.clear()
+
     def sync(self) -> None:
         """Ask the disk to keep what was written."""
         self.rollouts.sync()
         self.failures.sync()
 
     def close(self) -> None:
-        """Sync, close, and remove a sidecar that stayed empty."""
+        """Close both."""
         self.rollouts.close()
         self.failures.close()
-        if self.failures.path.exists() and not self.failures.path.stat().st_size:
-            self.failures.path.unlink()
+
+
+def _open_locked(path: Path) -> int:
+    """Open for appending and lock; the lock dies with this process."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OutputError(f"cannot open {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise OutputError(
+                f"{path} is being written by another collector",
+                "wait for it to end, or give this run an output of its own",
+            ) from None
+        os.close(fd)  # its last writer removed the empty file between our opening and our lock

@@ -1,6 +1,6 @@
 """Reads tasks from a JSONL file, one at a time, and checks the whole file before a run starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -8,8 +8,13 @@ from typing import Any
 
 import orjson
 
+from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.rollouts.plan import PlanSettings, Task, agent_name_of, as_asked
+
+PARAMS = frozenset(NeMoGymResponseCreateParamsNonStreaming.model_fields)
+"""Fields that `responses_create_params` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +46,13 @@ def read_tasks(path: Path, limit: int | None = None) -> Iterator[Task]:
         yield Task(line, _parse(path, line, text))
 
 
-def check_input(path: Path, limit: int | None = None, settings: PlanSettings | None = None) -> InputSummary:
+def check_input(path: Path, settings: PlanSettings, limit: int | None = None) -> InputSummary:
     """Read the whole input once before anything starts, so that a bad row 900,000 is found now.
 
     Args:
         path: The file.
+        settings: Prompt template and overrides, which every row has to fit.
         limit: Stop after so many tasks; None reads all.
-        settings: Given, every row is also tried against its prompt template.
 
     Raises:
         ConfigError: The file is missing, empty, or holds a malformed row.
@@ -60,8 +65,7 @@ def check_input(path: Path, limit: int | None = None, settings: PlanSettings | N
         digest.update(text)
         task = Task(line, _parse(path, line, text))
         try:
-            if settings is not None:
-                as_asked(task.row, settings)
+            _check_row(task.row, settings)
         except ConfigError as error:
             raise ConfigError(f"{path}, line {line}: {error.message}", error.hint) from None
         name = agent_name_of(task.row)
@@ -69,6 +73,27 @@ def check_input(path: Path, limit: int | None = None, settings: PlanSettings | N
     if not rows_by_agent:
         raise ConfigError(f"input_jsonl_fpath: {path} holds no task", "one JSON object per line is expected")
     return InputSummary(sum(rows_by_agent.values()), rows_by_agent, digest.hexdigest())
+
+
+def check_params(params: Mapping[str, Any], where: str) -> None:
+    """Refuse fields that the Responses API does not have; a misspelt `temperature` would be dropped silently.
+
+    Raises:
+        ConfigError: Names the field and the nearest one.
+    """
+    for name in params:
+        if name not in PARAMS:
+            otherwise = "fields of the engine's own, such as seed or stop, go as JSON into metadata.extra_body"
+            raise ConfigError(f"{where}: there is no field `{name}`", did_you_mean(name, PARAMS, otherwise))
+
+
+def _check_row(row: dict[str, Any], settings: PlanSettings) -> None:
+    check_params(row["responses_create_params"], "responses_create_params")
+    if not as_asked(row, settings)["responses_create_params"].get("input"):
+        raise ConfigError(
+            "responses_create_params.input is missing or empty",
+            "give the row an input, or make it from other fields with +prompt_config=",
+        )
 
 
 def _lines(path: Path, limit: int | None) -> Iterator[tuple[int, bytes]]:
