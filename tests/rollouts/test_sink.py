@@ -40,8 +40,7 @@ def test_a_tail_of_zero_bytes_as_a_crashed_host_leaves_it_is_cut_off(tmp_path):
     path = tmp_path / "out.jsonl"
     path.write_bytes(orjson.dumps(row(1)) + b"\n" + bytes(200_000))
 
-    sink = JsonlFile(path)
-    sink.close()
+    JsonlFile(path).close()
 
     assert lines(path) == [row(1)]
 
@@ -50,9 +49,10 @@ def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
     path = tmp_path / "out.jsonl"
     path.write_bytes(b'{"a": "' + b"x" * 100_000)
 
-    JsonlFile(path).close()
+    sink = JsonlFile(path)
 
     assert path.read_bytes() == b""
+    sink.close()
 
 
 def test_a_full_disk_leaves_whole_lines_and_a_clear_error(tmp_path):
@@ -89,9 +89,11 @@ def test_two_collectors_cannot_write_one_output(tmp_path):
     Sink(OutputFiles(tmp_path / "out.jsonl")).close()
 
 
-def test_a_sidecar_without_failures_does_not_stay(tmp_path):
+def test_a_file_without_a_line_does_not_stay(tmp_path):
     files = OutputFiles(tmp_path / "out.jsonl")
-    Sink(files).close()
+    sink = Sink(files)
+    sink.rollouts.append(row(1))
+    sink.close()
 
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
