@@ -23,6 +23,7 @@ from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
 from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.progress import first_line
 from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
@@ -116,8 +117,9 @@ def _report(request: Request, outcome: Outcome) -> int:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in _flat(metrics).items())
         _say(f"{agent}: {shown}")
     if tally.failed:
-        classes = ", ".join(f"{count} {name}" for name, count in tally.failure_classes.items())
-        _say(f"{tally.failed} failed ({classes}): {files.failures}")
+        _say(f"{tally.failed} failed: {files.failures}")
+        for name, count in tally.failure_classes.items():
+            _say(f"  {count} {name}, for instance: {first_line(tally.first_failures[name])}")
     _say(f"rollouts: {files.rollouts}")
     if outcome.key_metrics:
         _say(f"metrics:  {files.metrics}")

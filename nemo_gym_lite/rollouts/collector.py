@@ -13,7 +13,7 @@ from typing import Any
 from nemo_gym_lite.clients import AgentClient
 from nemo_gym_lite.errors import FailedCallError, OutputError
 from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
-from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line
 from nemo_gym_lite.rollouts.sink import Sink
 
 Json = dict[str, Any]
@@ -148,19 +148,16 @@ class Collector:
         if terminal:
             row[_TERMINAL] = True
         self._sink.failures.append(row)
-        self._tally.failed += 1
-        classes = self._tally.failure_classes
-        classes[failure_class] = classes.get(failure_class, 0) + 1
+        self._tally.count_failure(failure_class, message)
 
     async def _show(self, progress: Progress) -> None:
         tick = 0
-        first_failure_said = False
+        said: set[str] = set()
         while True:
             await asyncio.sleep(_SHOW_INTERVAL_S)
-            if self._tally.failed and not first_failure_said:
-                first_failure_said = True
-                classes = ", ".join(self._tally.failure_classes)
-                progress.say(f"a rollout failed ({classes}); see {self._sink.failures.path}")
+            for failure_class in self._tally.first_failures.keys() - said:
+                said.add(failure_class)
+                progress.say(f"first {failure_class}: {first_line(self._tally.first_failures[failure_class])}")
             progress.show()
             tick += 1
             if tick % _SYNC_EVERY_TICKS == 0:

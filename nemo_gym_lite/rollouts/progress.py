@@ -12,6 +12,15 @@ _LINE_INTERVAL_S = 10.0
 """Without a terminal, a line every so often: enough to follow a log, too little to fill a disk."""
 
 
+_SEEN_CHARACTERS = 300
+
+
+def first_line(message: str) -> str:
+    """The start of a failure's message, for a terminal; the sidecar has all of it."""
+    line = message.partition("\n")[0]
+    return line if len(line) <= _SEEN_CHARACTERS else f"{line[:_SEEN_CHARACTERS]}..."
+
+
 @dataclass(slots=True)
 class Tally:
     """What happened to the rollouts so far; the collector counts, the display reads.
@@ -25,6 +34,7 @@ class Tally:
         max_in_flight: The most there ever were at once.
         mean_reward: Mean reward over everything in the output, None before the first.
         failure_classes: Failures by class.
+        first_failures: The first message of each class, which usually says what is wrong with all of them.
     """
 
     total: int
@@ -35,11 +45,18 @@ class Tally:
     max_in_flight: int = 0
     mean_reward: float | None = None
     failure_classes: dict[str, int] = field(default_factory=dict)
+    first_failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> int:
         """Rollouts that are out of the way: kept, delivered or failed."""
         return self.kept + self.delivered + self.failed
+
+    def count_failure(self, failure_class: str, message: str) -> None:
+        """Count a rollout that ended in the sidecar."""
+        self.failed += 1
+        self.failure_classes[failure_class] = self.failure_classes.get(failure_class, 0) + 1
+        self.first_failures.setdefault(failure_class, message)
 
     def postfix(self) -> str:
         """`reward=0.73, failed=2`, what the bar ends with."""

@@ -160,3 +160,5 @@ async def test_a_request_that_the_engine_calls_invalid_is_not_sent_again(workspa
     assert engine.stats.calls == 5
     [failure] = workspace.rows("results/rollouts_failures.jsonl")[:1]
     assert "does not exist" in failure["_ng_failure_message"]
+    assert "5 bad_request, for instance: " in run.err
+    assert "does not exist" in run.err
