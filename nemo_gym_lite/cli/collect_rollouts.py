@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import sys
@@ -23,7 +24,7 @@ from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
 from nemo_gym_lite.rollouts.options import CollectOptions
-from nemo_gym_lite.rollouts.progress import first_line
+from nemo_gym_lite.rollouts.progress import TerminalLog, first_line, say
 from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
@@ -44,6 +45,7 @@ def main() -> int:
 def _collect(composed: Composed[CollectOptions]) -> int:
     request = make_request(composed.options)
     _raise_file_limit()
+    logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])
     gc.set_threshold(*GC_THRESHOLDS)
     return uvloop.run(_run(composed, request))
 
@@ -61,12 +63,12 @@ async def _run(composed: Composed[CollectOptions], request: Request) -> int:
         stack.callback(collection.close)
         if not neighbours.running:
             started = processes(placed, neighbours.servers)
-            await stack.enter_async_context(Launcher(started, neighbours.tree))
+            await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
-            _say(f"warning: {line}")
+            say(f"warning: {line}")
         _say_beginning(collection, neighbours)
         with _stopping_on_signals(collection):
-            outcome = await collection.run(clients, _say)
+            outcome = await collection.run(clients)
         return _report(request, outcome)
 
 
@@ -82,7 +84,7 @@ def _stopping_on_signals(collection: Collection) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        _say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
+        say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
         collection.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -94,37 +96,33 @@ def _stopping_on_signals(collection: Collection) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _say_beginning(collection: Collection, neighbours: Neighbours) -> None:
     if neighbours.running and not neighbours.whole:
-        _say("no token of the running ng_run was found, so models are used through their servers")
+        say("no token of the running ng_run was found, so models are used through their servers")
     if collection.sink.rollouts.torn_bytes:
-        _say(f"cut off a torn last line of {collection.sink.rollouts.torn_bytes} bytes; its rollout is owed again")
+        say(f"cut off a torn last line of {collection.sink.rollouts.torn_bytes} bytes; its rollout is owed again")
     if collection.done.malformed:
-        _say(f"{collection.done.malformed} lines of the output are not JSON; their rollouts are owed again")
+        say(f"{collection.done.malformed} lines of the output are not JSON; their rollouts are owed again")
     if collection.done.rows:
-        _say(f"{collection.done.rows} rollouts are there already; playing what is missing")
+        say(f"{collection.done.rows} rollouts are there already; playing what is missing")
 
 
 def _report(request: Request, outcome: Outcome) -> int:
     tally, files = outcome.tally, request.files
     rate = tally.delivered / max(outcome.elapsed_s, 1e-9)
-    _say(f"{tally.delivered} rollouts in {outcome.elapsed_s:.1f} s ({rate:.1f}/s), {tally.kept} kept from before")
+    say(f"{tally.delivered} rollouts in {outcome.elapsed_s:.1f} s ({rate:.1f}/s), {tally.kept} kept from before")
     for agent, metrics in outcome.key_metrics.items():
         shown = ", ".join(f"{name}={value:.4g}" for name, value in _flat(metrics).items())
-        _say(f"{agent}: {shown}")
+        say(f"{agent}: {shown}")
     if tally.failed:
-        _say(f"{tally.failed} failed: {files.failures}")
+        say(f"{tally.failed} failed: {files.failures}")
         for name, count in tally.failure_classes.items():
-            _say(f"  {count} {name}, for instance: {first_line(tally.first_failures[name])}")
-    _say(f"rollouts: {files.rollouts}")
+            say(f"  {count} {name}, for instance: {first_line(tally.first_failures[name])}")
+    say(f"rollouts: {files.rollouts}")
     if outcome.key_metrics:
-        _say(f"metrics:  {files.metrics}")
+        say(f"metrics:  {files.metrics}")
     if outcome.interrupted:
-        _say("interrupted; the same command goes on where this one stopped")
+        say("interrupted; the same command goes on where this one stopped")
         return EXIT_INTERRUPTED
     return EXIT_SOME_FAILED if tally.failed else EXIT_OK
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,7 +16,7 @@ from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.overtaken import overtaken_specs
 from nemo_gym_lite.rollouts.own_metrics import own_metrics
 from nemo_gym_lite.rollouts.plan import Spec, plan
-from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.progress import Progress, Tally, say
 from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.resume import Done, scan
@@ -84,12 +84,11 @@ class Collection:
         if self._collector is not None:
             self._collector.stop()
 
-    async def run(self, clients: Clients, say: Callable[[str], None]) -> Outcome:
+    async def run(self, clients: Clients) -> Outcome:
         """Play what is owed, then write metrics and manifest.
 
         Args:
             clients: The agents.
-            say: Prints a line for the user.
 
         Raises:
             OutputError: A file could not be written; what was written before is kept.
@@ -97,7 +96,7 @@ class Collection:
         options = self.request.options
         began = time.monotonic()
         self._begin()
-        specs = self._owed(say)
+        specs = self._owed()
         progress = Progress(self.tally)
         self._collector = Collector(
             specs,
@@ -116,7 +115,7 @@ class Collection:
             progress.close()
         elapsed_s = time.monotonic() - began
         interrupted = self._collector.stopped_early
-        key_metrics = {} if options.disable_aggregation else await self._aggregate(clients, say)
+        key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         self._finish("interrupted" if interrupted else "finished", elapsed_s)
         return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, elapsed_s)
 
@@ -135,7 +134,7 @@ class Collection:
         self.metrics.add(row)
         self.tally.mean_reward = self.metrics.mean_reward()
 
-    def _owed(self, say: Callable[[str], None]) -> Iterator[Spec]:
+    def _owed(self) -> Iterator[Spec]:
         """What the input still owes, after what an earlier, cut off run on another input had in flight."""
         late = overtaken_specs(self.manifest, self.request.settings, self.request.summary.digest, self.done)
         if late:
@@ -152,11 +151,11 @@ class Collection:
             else:
                 self.tally.kept += 1
 
-    async def _aggregate(self, clients: Clients, say: Callable[[str], None]) -> dict[str, Json]:
+    async def _aggregate(self, clients: Clients) -> dict[str, Json]:
         own = {}
         for name, agent in self.metrics.agents.items():
             try:
-                own[name] = await own_metrics(self.files.rollouts, name, agent.count, clients, say)
+                own[name] = await own_metrics(self.files.rollouts, name, agent.count, clients)
             except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
                 say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
         return write_metrics(self.files, self.metrics, own)

@@ -13,7 +13,7 @@ from typing import Any
 from nemo_gym_lite.clients import AgentClient
 from nemo_gym_lite.errors import FailedCallError, OutputError
 from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
-from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line
+from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line, say
 from nemo_gym_lite.rollouts.sink import Sink
 
 Json = dict[str, Any]
@@ -157,7 +157,7 @@ class Collector:
             await asyncio.sleep(_SHOW_INTERVAL_S)
             for failure_class in self._tally.first_failures.keys() - said:
                 said.add(failure_class)
-                progress.say(f"first {failure_class}: {first_line(self._tally.first_failures[failure_class])}")
+                say(f"first {failure_class}: {first_line(self._tally.first_failures[failure_class])}")
             progress.show()
             tick += 1
             if tick % _SYNC_EVERY_TICKS == 0:

@@ -6,7 +6,7 @@ process of its own, whose memory goes when it ends; a served one is not asked.
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.plan import KEY
+from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.serving.near_resources import NearResources
 
 _MAX_ROWS_HERE = 5_000
@@ -32,9 +33,7 @@ _MAX_TEXT = 200
 _LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
 
 
-async def own_metrics(
-    rollouts: Path, agent_name: str, count: int, clients: Clients, say: Callable[[str], None]
-) -> Json | None:
+async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clients) -> Json | None:
     """The metrics of the environment behind an agent, None if it has none.
 
     Args:
@@ -42,7 +41,6 @@ async def own_metrics(
         agent_name: Whose rows.
         count: How many those are.
         clients: What the rollouts were played with.
-        say: Prints a line for the user.
     """
     client = clients.resources.get(agent_name)
     if client is None or not await client.has_metrics():

@@ -1,5 +1,6 @@
 """Shows how far a run is, a few times a second at most and off the path of the rollouts."""
 
+import logging
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,19 @@ def first_line(message: str) -> str:
     """The start of a failure's message, for a terminal; the sidecar has all of it."""
     line = message.partition("\n")[0]
     return line if len(line) <= _SEEN_CHARACTERS else f"{line[:_SEEN_CHARACTERS]}..."
+
+
+def say(text: str) -> None:
+    """Print a line on stderr without tearing a bar that is there."""
+    tqdm.write(text, file=sys.stderr)
+
+
+class TerminalLog(logging.Handler):
+    """Shows log records as lines between bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        say(f"{record.levelname.lower()}: {first_line(self.format(record))}")
 
 
 @dataclass(slots=True)
@@ -96,13 +110,6 @@ class Progress:
         elif time.monotonic() - self._last_line >= _LINE_INTERVAL_S:
             self._last_line = time.monotonic()
             self._write_line()
-
-    def say(self, text: str) -> None:
-        """Print a line without tearing the bar."""
-        if self._bar is None:
-            print(text, file=self._stream, flush=True)
-        else:
-            self._bar.write(text, file=self._stream)
 
     def close(self) -> None:
         """Show the last state and end the bar."""

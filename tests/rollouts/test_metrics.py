@@ -106,9 +106,9 @@ async def test_an_environments_metrics_are_the_same_in_a_process_of_their_own(tm
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in found))
     async with open_http() as http:
         clients = connect(placed, http, Deadlines(), tree)
-        here = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients, print)
+        here = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients)
         monkeypatch.setattr(own_metrics, "_MAX_ROWS_HERE", 0)
-        there = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients, print)
+        there = await own_metrics.own_metrics(path, "gsm8k_simple_agent", 40, clients)
         await clients.close()
 
     assert here == there
