@@ -24,7 +24,7 @@ def numeric_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     usage = row.get("usage")
     for source in (row, usage if isinstance(usage, dict) else {}):
         for name, value in source.items():
-            if isinstance(value, int | float) and name[0] != "_" and math.isfinite(value):
+            if isinstance(value, int | float) and not name.startswith("_") and math.isfinite(value):
                 yield name, float(value)
 
 

@@ -19,6 +19,9 @@ KEY = "_ng_key"
 TASK_INDEX = "_ng_task_index"
 ROLLOUT_INDEX = "_ng_rollout_index"
 
+_MAX_LABEL = 1 << 63
+"""A row's own label that does not fit into 64 bits is not kept; labels are for people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -117,9 +120,9 @@ def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> It
         own_label = task.row.get(TASK_INDEX)
         for index in range(first, first + repeats):
             yield Spec(
-                _with_seed(row, index) if settings.add_seed else row,
+                with_seed(row, index) if settings.add_seed else row,
                 key,
-                own_label if isinstance(own_label, int) else label,
+                own_label if isinstance(own_label, int) and abs(own_label) < _MAX_LABEL else label,
                 index,
                 agent_name,
             )
@@ -163,10 +166,20 @@ def _messages(prompt: Mapping[str, str], row: Mapping[str, Any]) -> list[dict[st
         ) from None
 
 
-def _with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:
+def with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The task as asked with a sampling seed, where engines look for it.
+
+    Raises:
+        ConfigError: The row's own `metadata.extra_body` is not JSON, so there is no place for a seed.
+    """
     params = row["responses_create_params"]
     metadata = params.get("metadata") or {}
-    extra_body = orjson.loads(metadata.get("extra_body") or "{}")
-    extra_body["seed"] = seed
+    try:
+        extra_body = {**orjson.loads(metadata.get("extra_body") or "{}"), "seed": seed}
+    except (AttributeError, TypeError, orjson.JSONDecodeError):
+        raise ConfigError(
+            f"num_repeats_add_seed has no place for a seed in responses_create_params.metadata: {metadata!r:.80}",
+            'metadata is an object, and its extra_body the text of one, as in {"extra_body": "{\"top_k\": 20}"}',
+        ) from None
     metadata = {**metadata, "extra_body": orjson.dumps(extra_body).decode()}
     return {**row, "responses_create_params": {**params, "metadata": metadata}}

@@ -1,5 +1,6 @@
 """Reads tasks from a JSONL file, one at a time, and checks the whole file before a run starts."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -11,7 +12,7 @@ import orjson
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
-from nemo_gym_lite.rollouts.plan import PlanSettings, Task, agent_name_of, as_asked
+from nemo_gym_lite.rollouts.plan import PlanSettings, Task, agent_name_of, as_asked, task_key, with_seed
 
 PARAMS = frozenset(NeMoGymResponseCreateParamsNonStreaming.model_fields)
 """Fields that `responses_create_params` may have."""
@@ -58,7 +59,11 @@ def check_input(path: Path, settings: PlanSettings, limit: int | None = None) ->
         ConfigError: The file is missing, empty, or holds a malformed row.
     """
     if not path.is_file():
-        raise ConfigError(f"input_jsonl_fpath: no such file: {path}", "give the path of a JSONL file of tasks")
+        what = "is no regular file" if path.exists() else "no such file"
+        raise ConfigError(
+            f"input_jsonl_fpath: {what}: {path}",
+            "give the path of a JSONL file of tasks; it is read more than once, so a pipe will not do",
+        )
     digest = blake2b(digest_size=16)
     rows_by_agent: dict[str | None, int] = {}
     for line, text in _lines(path, limit):
@@ -89,11 +94,21 @@ def check_params(params: Mapping[str, Any], where: str) -> None:
 
 def _check_row(row: dict[str, Any], settings: PlanSettings) -> None:
     check_params(row["responses_create_params"], "responses_create_params")
-    if not as_asked(row, settings)["responses_create_params"].get("input"):
+    asked = as_asked(row, settings)
+    prompt = asked["responses_create_params"].get("input")
+    if not prompt:
         raise ConfigError(
             "responses_create_params.input is missing or empty",
             "give the row an input, or make it from other fields with +prompt_config=",
         )
+    if not isinstance(prompt, str | list):
+        raise ConfigError(f"responses_create_params.input is neither a text nor a list of items: {prompt!r:.80}")
+    if settings.add_seed:
+        with_seed(asked, 0)
+    try:
+        task_key(asked, "")
+    except TypeError as error:  # orjson reads more levels of nesting than it writes
+        raise ConfigError(f"the row cannot be written as JSON again: {error}") from None
 
 
 def _lines(path: Path, limit: int | None) -> Iterator[tuple[int, bytes]]:
@@ -103,7 +118,7 @@ def _lines(path: Path, limit: int | None) -> Iterator[tuple[int, bytes]]:
             for number, text in enumerate(file, 1):
                 if taken == limit:
                     return
-                if stripped := text.strip():
+                if stripped := (text.removeprefix(BOM_UTF8) if number == 1 else text).strip():
                     taken += 1
                     yield number, stripped
     except OSError as error:
