@@ -164,6 +164,10 @@ def _messages(prompt: Mapping[str, str], row: Mapping[str, Any]) -> list[dict[st
             f"prompt_config names the field {error}, which this row does not have",
             f"its fields are {', '.join(row)}",
         ) from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"prompt_config does not fit this row: {error}", "fields are written {name}, and braces of the text {{ }}"
+        ) from None
 
 
 def with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:
     except (AttributeError, TypeError, orjson.JSONDecodeError):
         raise ConfigError(
             f"num_repeats_add_seed has no place for a seed in responses_create_params.metadata: {metadata!r:.80}",
-            'metadata is an object, and its extra_body the text of one, as in {"extra_body": "{\"top_k\": 20}"}',
+            'metadata is an object, and its extra_body the text of one, as in {"extra_body": "{"top_k": 20}"}',
         ) from None
     metadata = {**metadata, "extra_body": orjson.dumps(extra_body).decode()}
     return {**row, "responses_create_params": {**params, "metadata": metadata}}

@@ -45,6 +45,22 @@ MISTAKES = {
         {"prompt_config": "prompt.yaml"},
         "line 1: prompt_config is given",
     ),
+    "a prompt with a lone brace": (
+        {"prompt.yaml": "user: 'a set { of'\n", "tasks.jsonl": GOOD.replace('"input": "2+2?"', "")},
+        {"prompt_config": "prompt.yaml"},
+        "line 1: prompt_config does not fit this row",
+    ),
+    "an input that is a number": ({"tasks.jsonl": GOOD.replace('"2+2?"', "4")}, {}, "nor a list of items: 4"),
+    "a row too deep to write": (
+        {"tasks.jsonl": GOOD.replace('"4"', "[" * 400 + "]" * 400)},
+        {},
+        "tasks.jsonl, line 1: the row cannot be written as JSON again",
+    ),
+    "no place for a seed": (
+        {"tasks.jsonl": GOOD.replace('"2+2?"', '"2+2?", "metadata": {"extra_body": "top_k=20"}')},
+        {"num_repeats_add_seed": "true"},
+        "line 1: num_repeats_add_seed has no place for a seed",
+    ),
     "a deadline that is not known": ({}, {"deadlines.cal_s": 5}, "call_s"),
     "an API key that is not set": ({"env.yaml": "policy_base_url: http://127.0.0.1:1/v1\n"}, {}, "policy_api_key"),
 }

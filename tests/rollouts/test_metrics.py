@@ -33,6 +33,7 @@ def rows(count, tasks):
             "reward": float(draw.random() < 0.6),
             "ok": draw.random() < 0.5,
             "note": "text",
+            "": 1.0,
             "usage": {"input_tokens": draw.randrange(99), "total_tokens": draw.randrange(99), "details": {}},
         } | ({"rare": draw.random()} if number % 7 == 0 else {})
 

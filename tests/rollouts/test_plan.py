@@ -1,5 +1,6 @@
 """What a rollout may rely on about its name: content decides it, never its place in a file."""
 
+import os
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
 from nemo_gym_lite.rollouts.plan import PlanSettings, Task, plan
+from nemo_gym_lite.rollouts.source import check_input, read_tasks
 
 
 def tasks(*texts, **fields):
@@ -124,3 +126,24 @@ def test_a_table_of_fingerprints_grows_beyond_what_was_expected():
 
     assert all(table.add(key) for key in range(1, 20_000))
     assert not any(table.add(key) for key in range(1, 20_000))
+
+
+def test_a_label_that_no_table_can_hold_is_replaced_by_the_tasks_place():
+    [spec] = plan(tasks("a", _ng_task_index=1 << 64), PlanSettings("a"))
+
+    assert spec.task_index == 0
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_task(tmp_path):
+    path = tmp_path / "from_windows.jsonl"
+    path.write_text('{"responses_create_params": {"input": "a"}}\r\n', encoding="utf-8-sig")
+
+    assert check_input(path, PlanSettings("a")).tasks == 1
+    assert [task.row for task in read_tasks(path)] == [tasks("a")[0].row]
+
+
+def test_an_input_that_can_be_read_only_once_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+
+    with pytest.raises(ConfigError, match="no regular file"):
+        check_input(tmp_path / "pipe.jsonl", PlanSettings("a"))

@@ -1,0 +1,76 @@
+"""Sets a collection up, from its servers to its signals, and takes it all down again."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+from nemo_gym_lite.config.compose import Composed
+from nemo_gym_lite.config.masking import mask_secrets
+from nemo_gym_lite.rollouts.collection import Collection, Outcome
+from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
+from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
+from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.progress import say
+from nemo_gym_lite.rollouts.request import Request
+from nemo_gym_lite.serving.client import open_http
+from nemo_gym_lite.serving.launcher import Launcher
+from nemo_gym_lite.serving.upstreams import silent_upstreams
+
+
+async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
+    """Play a request with running servers or with its own, which are stopped at the end.
+
+    Ctrl-C or SIGTERM lets rollouts in flight finish; a second one cancels them.
+
+    Raises:
+        ConfigError: An agent is not configured, or the output was begun with other settings.
+        OutputError: The output is in use, not ours, or cannot be written.
+        ServerStartError: A server did not come up, or would not stay up.
+    """
+    options = request.options
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(open_http(options.deadlines))
+        neighbours = await find_servers(composed, http)
+        placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
+        tree = plain(neighbours.tree)
+        clients = connect(placed, http, options.deadlines, tree)
+        stack.push_async_callback(clients.close)
+        collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(tree))
+        stack.callback(collection.close)
+        if not neighbours.running:
+            started = processes(placed, neighbours.servers)
+            await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
+        for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
+            say(f"warning: {line}")
+        _say_beginning(collection, neighbours)
+        with _stopping_on_signals(collection):
+            return await collection.run(clients)
+
+
+@contextmanager
+def _stopping_on_signals(collection: Collection) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
+        collection.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _say_beginning(collection: Collection, neighbours: Neighbours) -> None:
+    if neighbours.running and not neighbours.whole:
+        say("no token of the running ng_run was found, so models are used through their servers")
+    if collection.sink.rollouts.torn_bytes:
+        say(f"cut off a torn last line of {collection.sink.rollouts.torn_bytes} bytes; its rollout is owed again")
+    if collection.done.malformed:
+        say(f"{collection.done.malformed} lines of the output are not JSON; their rollouts are owed again")
+    if collection.done.rows:
+        say(f"{collection.done.rows} rollouts are there already; playing what is missing")
