@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemo_gym_lite.clients import AgentClient
-from nemo_gym_lite.errors import FailedCallError, OutputError
+from nemo_gym_lite.errors import FailedCallError, GymError, OutputError
 from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
 from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line, say
 from nemo_gym_lite.rollouts.sink import Sink
@@ -90,12 +90,14 @@ class Collector:
 
         Raises:
             OutputError: A line could not be written; what was written before is whole.
+            ConfigError: The input changed under the run.
         """
+        slots = min(self._settings.concurrency, max(1, self._tally.total))
         show = asyncio.create_task(self._show(progress))
         try:
             async with asyncio.TaskGroup() as group:
-                self._slots = [group.create_task(self._slot()) for _ in range(self._settings.concurrency)]
-        except* OutputError as errors:
+                self._slots = [group.create_task(self._slot()) for _ in range(slots)]
+        except* GymError as errors:
             raise errors.exceptions[0] from None
         finally:
             show.cancel()
@@ -115,6 +117,10 @@ class Collector:
         try:
             async with asyncio.timeout(self._settings.episode_s):
                 fields = await agent.run(spec.row)
+            row = _scored(spec, fields)
+            self._sink.rollouts.append(row)
+        except OutputError:
+            raise
         except FailedCallError as error:
             self._fail(spec, error.failure_class, str(error), error.terminal)
         except TimeoutError:
@@ -122,28 +128,11 @@ class Collector:
         except Exception as error:  # an agent is the user's code: its bug costs its rollout, not the run
             self._fail(spec, "agent_failed", repr(error))
         else:
-            self._deliver(spec, fields)
-
-    def _deliver(self, spec: Spec, fields: Json) -> None:
-        if problem := fields.get(_FAILURE_CLASS):
-            message = str(fields.get("_ng_failure_judge_error") or fields.get("_ng_failure_message") or "")
-            self._fail(spec, str(problem), message, bool(fields.get(_TERMINAL)))
-            return
-        reward = fields.get("reward")
-        if not isinstance(reward, int | float) or not math.isfinite(reward):
-            self._fail(spec, "verify_failed", f"the environment gave no finite reward but {reward!r}")
-            return
-        if fields.get(_NO_PERSIST):
-            self._fail(spec, "not_persisted", "the environment asked not to keep this rollout")
-            return
-        row = {**spec.row, **fields, **_labels(spec)}
-        if (usage := (fields.get("response") or {}).get("usage")) is not None:
-            row["usage"] = usage
-        self._sink.rollouts.append(row)
-        self._tally.delivered += 1
-        self._observe(row)
+            self._tally.delivered += 1
+            self._observe(row)
 
     def _fail(self, spec: Spec, failure_class: str, message: str, terminal: bool = False) -> None:
+        message = message.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be written
         row = {**spec.row, **_labels(spec), _FAILURE_CLASS: failure_class, "_ng_failure_message": message}
         if terminal:
             row[_TERMINAL] = True
@@ -166,6 +155,26 @@ class Collector:
     def _cancel(self) -> None:
         for slot in self._slots:
             slot.cancel()
+
+
+def _scored(spec: Spec, fields: Json) -> Json:
+    """The line of a rollout.
+
+    Raises:
+        FailedCallError: The agent says that it failed, or there is no reward that could be kept.
+    """
+    if problem := fields.get(_FAILURE_CLASS):
+        message = str(fields.get("_ng_failure_judge_error") or fields.get("_ng_failure_message") or "")
+        raise FailedCallError(str(problem), message, terminal=bool(fields.get(_TERMINAL)))
+    reward = fields.get("reward")
+    if not isinstance(reward, int | float) or not math.isfinite(reward):
+        raise FailedCallError("verify_failed", f"the environment gave no finite reward but {reward!r}")
+    if fields.get(_NO_PERSIST):
+        raise FailedCallError("not_persisted", "the environment asked not to keep this rollout")
+    row = {**spec.row, **fields, **_labels(spec)}
+    if (usage := (fields.get("response") or {}).get("usage")) is not None:
+        row["usage"] = usage
+    return row
 
 
 def _labels(spec: Spec) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.servers import ServerInstance, server_instances
 from nemo_gym_lite.errors import ConfigError
@@ -22,13 +23,13 @@ class Neighbours:
 
     Attributes:
         servers: All that are configured.
-        tree: The configuration they come from.
+        tree: The configuration they come from, resolved.
         running: Whether they run already, under somebody else's care.
         whole: Whether the configuration has its secrets, so that models can be near.
     """
 
     servers: tuple[ServerInstance, ...]
-    tree: DictConfig
+    tree: Json
     running: bool
     whole: bool = True
 
@@ -58,7 +59,7 @@ async def find_servers(composed: Composed[CollectOptions], http: aiohttp.ClientS
             f"no `ng_run` answers on {head.host}:{head.port}, and no config_paths say what to start",
             'start `ng_run "+config_paths=[...]"` in another terminal, or add +config_paths=[...] to this command',
         )
-    return Neighbours(composed.servers, composed.tree, running=False)
+    return Neighbours(composed.servers, plain(composed.tree), running=False)
 
 
 def _describe(servers: Sequence[ServerInstance]) -> Mapping[str, Any]:
@@ -73,7 +74,7 @@ def _describe(servers: Sequence[ServerInstance]) -> Mapping[str, Any]:
     }
 
 
-def plain(tree: DictConfig) -> dict[str, Any]:
+def plain(tree: DictConfig) -> Json:
     """The tree as resolved plain data."""
     container: Any = OmegaConf.to_container(tree, resolve=True)
-    return container  # type: ignore[no-any-return]
+    return dict(container)

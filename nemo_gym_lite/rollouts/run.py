@@ -9,7 +9,7 @@ from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
-from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers, plain
+from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.request import Request
@@ -33,10 +33,9 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         http = await stack.enter_async_context(open_http(options.deadlines))
         neighbours = await find_servers(composed, http)
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
-        tree = plain(neighbours.tree)
-        clients = connect(placed, http, options.deadlines, tree)
+        clients = connect(placed, http, options.deadlines, neighbours.tree)
         stack.push_async_callback(clients.close)
-        collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(tree))
+        collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(neighbours.tree))
         stack.callback(collection.close)
         if not neighbours.running:
             started = processes(placed, neighbours.servers)

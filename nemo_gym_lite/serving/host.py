@@ -15,7 +15,6 @@ import traceback
 from pathlib import Path
 
 import orjson
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from nemo_gym_lite.config.keys import SERVER_TYPES
@@ -64,7 +63,7 @@ def this_instance() -> ServerInstance:
         ConfigError: The run's configuration holds no such server.
     """
     name = os.environ[INSTANCE_VARIABLE]
-    tree = OmegaConf.create(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
+    tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
     for instance in server_instances(tree):
         if instance.name == name:
             return instance

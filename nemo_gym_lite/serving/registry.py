@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import orjson
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import HeadServerConfig
@@ -30,7 +30,7 @@ class FetchedConfig:
         whole: Whether its secrets are in it; without them a model is only to be reached through its server.
     """
 
-    tree: DictConfig
+    tree: Json
     whole: bool
 
 
@@ -51,10 +51,11 @@ async def fetch_config(head: HeadServerConfig, http: aiohttp.ClientSession) -> F
         return None
     kind, body = reply
     try:
-        tree = OmegaConf.create(str(orjson.loads(body)))
-    except ValueError as error:
+        tree = yaml.safe_load(str(orjson.loads(body)))
+    except (ValueError, yaml.YAMLError) as error:
         raise _no_head(head, "its reply is no configuration") from error
-    assert isinstance(tree, DictConfig)
+    if not isinstance(tree, dict):
+        raise _no_head(head, "its reply is no configuration")
     return FetchedConfig(tree, whole=kind == WHOLE)
 
 

@@ -181,3 +181,16 @@ async def test_arguments_work_beside_a_running_server_of_the_same_configuration(
 
     assert run.code == 0, run.err
     assert engine.stats.completed == 3
+
+
+async def test_text_that_looks_like_an_interpolation_reaches_a_server_as_it_was_written(workspace, engines):
+    [engine] = await engines()
+    workspace.points_to(engine.base_url)
+    workspace.write(
+        "template.yaml",
+        "policy_model: {responses_api_models: {vllm_model: {extra_body: {note: 'cost: \\${price}'}}}}\n",
+    )
+    async with running(workspace, VLLM, WEATHER, "template.yaml") as head:
+        run = await workspace.collect(*documented("out.jsonl", "+limit=2"), head)
+
+    assert run.code == 0, run.err

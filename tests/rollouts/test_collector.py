@@ -6,7 +6,7 @@ import math
 import orjson
 import pytest
 
-from nemo_gym_lite.errors import FailedCallError, OutputError
+from nemo_gym_lite.errors import ConfigError, FailedCallError, OutputError
 from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.plan import PlanSettings, Task, plan
@@ -117,6 +117,11 @@ async def test_no_more_are_in_flight_than_asked_and_a_spec_is_pulled_only_for_a_
         ({"response": {}}, "verify_failed"),
         ({"response": {}, "reward": 0.0, "_ng_failure_class": "judge_failed"}, "judge_failed"),
         ({"response": {}, "reward": 0.0, "_ng_no_persist": True}, "not_persisted"),
+        ({"response": "a text", "reward": 1.0}, "agent_failed"),
+        ({"response": {}, "reward": 10**400}, "agent_failed"),
+        ({"response": {}, "reward": 1.0, "what_no_json_holds": object()}, "agent_failed"),
+        ("no object", "agent_failed"),
+        (FailedCallError("bad_reply", "half of a letter: \ud800"), "bad_reply"),
     ],
 )
 async def test_a_failure_never_becomes_a_reward_and_costs_only_its_own_rollout(tmp_path, answer, failure_class):
@@ -134,6 +139,24 @@ async def test_a_failure_never_becomes_a_reward_and_costs_only_its_own_rollout(t
     assert failure["n"] == 7
     assert "reward" not in failure
     assert run.tally.failure_classes == {failure_class: 1}
+
+
+async def test_no_more_slots_are_made_than_rollouts_are_asked_for(tmp_path):
+    run = Run(tmp_path, scored, count=3, concurrency=10**12)
+    await run.play()
+
+    assert len(run.rollouts) == 3
+
+
+async def test_an_input_that_changes_under_the_run_ends_it_with_its_line_and_no_group_of_errors(tmp_path):
+    def specs():
+        yield next(run._specs(1))
+        raise ConfigError("tasks.jsonl, line 2: not JSON")
+
+    run = Run(tmp_path, scored)
+    run.collector._specs = specs()
+    with pytest.raises(ConfigError, match="line 2"):
+        await run.play()
 
 
 async def test_an_episode_that_never_ends_is_given_up_at_its_deadline(tmp_path):
