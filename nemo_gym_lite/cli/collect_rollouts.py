@@ -7,7 +7,7 @@ import sys
 
 import uvloop
 
-from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, asks_for_help, end, print_help, run_command
 from nemo_gym_lite.config.compose import Composed, compose
 from nemo_gym_lite.rollouts.collection import Outcome
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -24,7 +24,7 @@ def main() -> int:
     argv = sys.argv[1:]
     if asks_for_help(argv):
         return print_help(CollectOptions, "ng_collect_rollouts")
-    return run_command(lambda: _collect(compose(argv, CollectOptions, needs_servers=False)))
+    return end(run_command(lambda: _collect(compose(argv, CollectOptions, needs_servers=False))))
 
 
 def _collect(composed: Composed[CollectOptions]) -> int:

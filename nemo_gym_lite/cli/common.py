@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
@@ -14,12 +15,16 @@ EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+_LAST_WAIT_S = 1.0
+"""Seconds that threads get to end when a command does."""
+
 
 def run_command(body: Callable[[], int]) -> int:
     """Run a command and return its exit code: 2 for the user's mistakes, 1 for failures, 130 for Ctrl-C.
 
     An exception that is none of ours keeps its traceback: it is a defect, and that is what to report.
     """
+    _open_standard_streams()
     try:
         return body()
     except GymError as error:
@@ -32,6 +37,18 @@ def run_command(body: Callable[[], int]) -> int:
         return EXIT_OK
 
 
+def end(code: int) -> int:
+    """Return the exit code, or end here if an environment left a thread that never returns: Python waits for it."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(_LAST_WAIT_S)
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+    return code
+
+
 def print_help(options: type[BaseModel], command: str) -> int:
     """Print a command's options and return its exit code."""
     print(help_text(command, options))
@@ -41,3 +58,14 @@ def print_help(options: type[BaseModel], command: str) -> int:
 def asks_for_help(argv: Sequence[str]) -> bool:
     """Whether the command line holds `--help` or `-h`."""
     return bool({"--help", "-h"} & set(argv))
+
+
+def _open_standard_streams() -> None:
+    """Lead streams that the caller closed (`2>&-`) to nowhere; the next file opened would get their output instead."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")

@@ -55,6 +55,10 @@ def parse_overrides(argv: Sequence[str]) -> list[Override]:
         ConfigError: A token is no override.
     """
     parser = OverridesParser.create()
+    for token in argv:
+        if not token.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in token):
+            shown = token.encode(errors="surrogateescape")
+            raise ConfigError(f"command line: {shown!r} is not UTF-8", "rename the file, or set LC_ALL=C.UTF-8")
     return [_parse(parser, token) for token in argv if token.strip()]
 
 

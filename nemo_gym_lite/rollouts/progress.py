@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, TextIO
 
@@ -23,8 +24,9 @@ def first_line(message: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr without tearing a bar that is there."""
-    tqdm.write(text, file=sys.stderr)
+    """Print a line on stderr without tearing a bar that is there; nobody reading it is no reason to stop."""
+    with suppress(OSError, ValueError):
+        tqdm.write(text, file=sys.stderr)
 
 
 class TerminalLog(logging.Handler):
@@ -106,7 +108,8 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._tally.postfix(), refresh=False)
             self._bar.n = self._tally.ended
-            self._bar.refresh()
+            with suppress(OSError, ValueError):
+                self._bar.refresh()
         elif time.monotonic() - self._last_line >= _LINE_INTERVAL_S:
             self._last_line = time.monotonic()
             self._write_line()
@@ -115,7 +118,8 @@ class Progress:
         """Show the last state and end the bar."""
         if self._bar is not None:
             self.show()
-            self._bar.close()
+            with suppress(OSError, ValueError):
+                self._bar.close()
         else:
             self._write_line()
 
@@ -123,9 +127,9 @@ class Progress:
         done, total = self._tally.ended, self._tally.total
         elapsed_s = max(time.monotonic() - self._began, 1e-6)
         rate = (self._tally.delivered + self._tally.failed) / elapsed_s
-        print(
+        line = (
             f"{_DESCRIPTION}: {100 * done // max(total, 1):3d}% {done}/{total} "
-            f"[{tqdm.format_interval(elapsed_s)}, {rate:.2f}it/s, {self._tally.postfix()}]",
-            file=self._stream,
-            flush=True,
+            f"[{tqdm.format_interval(elapsed_s)}, {rate:.2f}it/s, {self._tally.postfix()}]"
         )
+        with suppress(OSError, ValueError):
+            print(line, file=self._stream, flush=True)

@@ -96,10 +96,17 @@ class PlainCall:
         return arguments
 
     async def call(self, arguments: dict[str, Any]) -> Any:
-        """Call the endpoint, in a thread if it can block; a cancelled caller does not wait for the thread."""
-        if self.blocking:
-            return await to_thread.run_sync(partial(self.endpoint, **arguments), abandon_on_cancel=True)
-        return await self.endpoint(**arguments)
+        """Call the endpoint, in a thread if it can block; a cancelled caller does not wait for the thread.
+
+        Raises:
+            RuntimeError: It exits, as code that a model wrote may, which must not end the whole process.
+        """
+        try:
+            if self.blocking:
+                return await to_thread.run_sync(partial(self.endpoint, **arguments), abandon_on_cancel=True)
+            return await self.endpoint(**arguments)
+        except SystemExit as error:
+            raise RuntimeError(f"{self.endpoint.__name__} called exit({error.code!r})") from error
 
     def dump(self, result: Any, *, delta: bool = False) -> bytes:
         """`result` as JSON, as FastAPI writes it; with `delta`, without the echo of the request."""
