@@ -56,9 +56,13 @@ def parse_overrides(argv: Sequence[str]) -> list[Override]:
     """
     parser = OverridesParser.create()
     for token in argv:
-        if not token.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in token):
+        try:
+            token.encode()
+        except UnicodeEncodeError:  # Python carries what it cannot decode as lone surrogates
             shown = token.encode(errors="surrogateescape")
-            raise ConfigError(f"command line: {shown!r} is not UTF-8", "rename the file, or set LC_ALL=C.UTF-8")
+            raise ConfigError(
+                f"command line: {shown!r} is not UTF-8", "rename the file, or set LC_ALL=C.UTF-8"
+            ) from None
     return [_parse(parser, token) for token in argv if token.strip()]
 
 

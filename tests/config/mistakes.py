@@ -35,6 +35,12 @@ class Mistake:
 
 
 MISTAKES = {
+    "a token that is not UTF-8": Mistake(
+        (FILES, "+output_jsonl_fpath=caf\udce9.jsonl"),
+        ConfigError,
+        ("command line", "caf\\xe9.jsonl"),
+        "LC_ALL=C.UTF-8",
+    ),
     "a file that is not there": Mistake(
         ("+config_paths=[wether.yaml]",), ConfigPathNotFoundError, ("`wether.yaml`", "command line"), "spelling"
     ),
