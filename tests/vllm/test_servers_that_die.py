@@ -16,12 +16,12 @@ async def test_a_server_killed_in_the_middle_of_a_run_loses_no_row(workspace, en
     tasks = [number(row, 1.0) for row in data("gsm8k")] + [weather(row, 1.0) for row in data("simple_weather")]
     victim, survivor = engines
 
-    async def kill_soon():
-        while victim.sessions().total() < 80:
-            await asyncio.sleep(0.05)
-        kill(victim)
-
-    rows, _ = await asyncio.gather(play(workspace, tasks, "+num_repeats=3", "+concurrency=100"), kill_soon())
+    playing = asyncio.create_task(play(workspace, tasks, "+num_repeats=3", "+concurrency=100"))
+    while victim.sessions().total() < 20:  # of the 50 that it gets at once
+        assert not playing.done(), playing.result()
+        await asyncio.sleep(0.02)
+    kill(victim)
+    rows = await playing
 
     assert len(set(identities(rows))) == len(rows) == 3 * len(tasks)
     assert {row["reward"] for row in rows} == {1.0}
