@@ -105,6 +105,7 @@ class Collection:
             self.tally,
             self._observe,
             CollectorSettings(self._concurrency(clients), options.deadlines.episode_s, options.drain_s),
+            self.done.attempts,
         )
         try:
             await self._collector.run(progress)

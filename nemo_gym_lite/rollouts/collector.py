@@ -12,7 +12,7 @@ from typing import Any
 
 from nemo_gym_lite.clients import AgentClient
 from nemo_gym_lite.errors import FailedCallError, GymError, OutputError
-from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
+from nemo_gym_lite.rollouts.plan import ATTEMPT_INDEX, KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
 from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line, say
 from nemo_gym_lite.rollouts.sink import Sink
 
@@ -52,6 +52,7 @@ class Collector:
         tally: Counted up as rollouts end.
         observe: Called with every delivered row, to take it into the metrics.
         settings: Concurrency and deadlines.
+        attempts: How often a rollout failed in earlier runs.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Collector:
         tally: Tally,
         observe: Callable[[Json], None],
         settings: CollectorSettings,
+        attempts: Callable[[Spec], int] = lambda _: 0,
     ) -> None:
         self._specs = specs
         self._agents = agents
@@ -69,6 +71,7 @@ class Collector:
         self._tally = tally
         self._observe = observe
         self._settings = settings
+        self._attempts = attempts
         self._stopping = False
         self._slots: list[asyncio.Task[None]] = []
 
@@ -117,7 +120,7 @@ class Collector:
         try:
             async with asyncio.timeout(self._settings.episode_s):
                 fields = await agent.run(spec.row)
-            row = _scored(spec, fields)
+            row = _scored(spec, fields) | self._labels(spec)
             self._sink.rollouts.append(row)
         except OutputError:
             raise
@@ -133,11 +136,22 @@ class Collector:
 
     def _fail(self, spec: Spec, failure_class: str, message: str, terminal: bool = False) -> None:
         message = message.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be written
-        row = {**spec.row, **_labels(spec), _FAILURE_CLASS: failure_class, "_ng_failure_message": message}
+        row = {**spec.row, **self._labels(spec), _FAILURE_CLASS: failure_class, "_ng_failure_message": message}
         if terminal:
             row[_TERMINAL] = True
         self._sink.failures.append(row)
         self._tally.count_failure(failure_class, message)
+
+    def _labels(self, spec: Spec) -> Json:
+        labels: Json = {
+            "agent_ref": {"type": "responses_api_agents", "name": spec.agent_name},
+            TASK_INDEX: spec.task_index,
+            ROLLOUT_INDEX: spec.rollout_index,
+            KEY: spec.key,
+        }
+        if attempts := self._attempts(spec):
+            labels[ATTEMPT_INDEX] = attempts
+        return labels
 
     async def _show(self, progress: Progress) -> None:
         tick = 0
@@ -158,7 +172,7 @@ class Collector:
 
 
 def _scored(spec: Spec, fields: Json) -> Json:
-    """The line of a rollout.
+    """The line of a rollout, without its labels.
 
     Raises:
         FailedCallError: The agent says that it failed, or there is no reward that could be kept.
@@ -171,16 +185,7 @@ def _scored(spec: Spec, fields: Json) -> Json:
         raise FailedCallError("verify_failed", f"the environment gave no finite reward but {reward!r}")
     if fields.get(_NO_PERSIST):
         raise FailedCallError("not_persisted", "the environment asked not to keep this rollout")
-    row = {**spec.row, **fields, **_labels(spec)}
+    row = {**spec.row, **fields}
     if (usage := (fields.get("response") or {}).get("usage")) is not None:
         row["usage"] = usage
     return row
-
-
-def _labels(spec: Spec) -> Json:
-    return {
-        "agent_ref": {"type": "responses_api_agents", "name": spec.agent_name},
-        TASK_INDEX: spec.task_index,
-        ROLLOUT_INDEX: spec.rollout_index,
-        KEY: spec.key,
-    }

@@ -18,6 +18,7 @@ from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
 KEY = "_ng_key"
 TASK_INDEX = "_ng_task_index"
 ROLLOUT_INDEX = "_ng_rollout_index"
+ATTEMPT_INDEX = "_ng_attempt_index"
 
 _MAX_LABEL = 1 << 63
 """A row's own label that does not fit into 64 bits is not kept; labels are for people."""

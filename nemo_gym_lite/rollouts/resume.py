@@ -40,7 +40,7 @@ class Done:
 
     def attempts(self, spec: Spec) -> int:
         """How often this rollout failed in earlier runs."""
-        return self._attempts.get(spec.identity) or 0
+        return (self._attempts.get(spec.identity) or 0) if len(self._attempts) else 0
 
     def note_rollout(self, row: Row, path: Path) -> bool:
         """Count a line of the output; False if it repeats a rollout.
