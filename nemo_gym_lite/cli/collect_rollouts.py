@@ -4,11 +4,12 @@ import gc
 import logging
 import resource
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
 from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, asks_for_help, end, print_help, run_command
-from nemo_gym_lite.config.compose import Composed, compose
+from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.collection import Outcome
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.progress import TerminalLog, first_line, say
@@ -20,14 +21,14 @@ EXIT_SOME_FAILED = 3
 
 
 def main() -> int:
-    """Run the command; exit codes are those of DESIGN: 0 all, 2 usage, 3 some failed, 130 interrupted."""
-    argv = sys.argv[1:]
+    """Run the command and return its exit code: 0 all delivered, 2 wrong usage, 3 some failed, 130 interrupted."""
+    return end(run_command(lambda: _collect(sys.argv[1:])))
+
+
+def _collect(argv: Sequence[str]) -> int:
     if asks_for_help(argv):
         return print_help(CollectOptions, "ng_collect_rollouts")
-    return end(run_command(lambda: _collect(compose(argv, CollectOptions, needs_servers=False))))
-
-
-def _collect(composed: Composed[CollectOptions]) -> int:
+    composed = compose(argv, CollectOptions, needs_servers=False)
     request = make_request(composed.options)
     _raise_file_limit()
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])
