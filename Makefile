@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: rollouts test check format types docs bench test-vllm clean
+.DEFAULT_GOAL := help
+.PHONY: help rollouts test check format docs bench test-vllm clean
+
+help:  ## print this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' Makefile | awk -F ': ' '{ printf "%-16s %s\n", $$1, substr($$0, length($$1) + 3) }'
 
 rollouts: $(INSTALLED)  ## play the quickstart: two environments against the simulated engine
 	@for environment in simple_weather gsm8k; do \
@@ -26,7 +30,7 @@ check: $(INSTALLED)  ## lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## mend what ruff can mend, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -44,5 +48,5 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
-clean:
+clean:  ## remove .venv, .venv-vllm and results
 	rm -rf $(VENV) .venv-vllm results

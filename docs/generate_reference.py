@@ -148,7 +148,7 @@ def _meaning(name: str, field: FieldInfo, owner: type[BaseModel]) -> str:
     text = field.description or _attribute_docs(owner).get(name, "") or _listed_attributes(owner).get(name, "")
     alias = field.validation_alias
     others = [each for each in alias.choices if each != name] if isinstance(alias, AliasChoices) else []
-    return text + (f" Also `{'`, `'.join(map(str, others))}`." if others and "alias" not in text else "")
+    return text + (f" (alias: {', '.join(map(str, others))})" if others and "alias" not in text else "")
 
 
 def _attribute_docs(model: type[BaseModel]) -> dict[str, str]:

@@ -28,7 +28,7 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dry_run: bool = Field(default=False, description="Stop as soon as all servers were ready once.")
+    dry_run: bool = Field(default=False, description="stop as soon as all servers were ready once")
 
 
 def run(argv: Sequence[str]) -> int:

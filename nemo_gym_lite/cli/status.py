@@ -27,9 +27,7 @@ class StatusOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    as_json: bool = Field(
-        default=False, validation_alias=AliasChoices("json"), description="Print the records as JSON."
-    )
+    as_json: bool = Field(default=False, validation_alias=AliasChoices("json"), description="print the records as JSON")
 
 
 def status(argv: Sequence[str]) -> int:

@@ -89,9 +89,13 @@ def compose(
 
 
 def _no_servers(paths: Sequence[Path]) -> NoServerInstancesError:
-    listed = ", ".join(map(str, paths)) or "no file at all"
+    where = (
+        f"no server is configured in {', '.join(map(str, paths))}"
+        if paths
+        else "no server is configured without config_paths"
+    )
     return NoServerInstancesError(
-        f"nothing to start: no server is configured in {listed}",
+        f"nothing to start: {where}",
         "name the servers' files, for instance +config_paths=[resources_servers/gsm8k/configs/gsm8k.yaml,"
         "responses_api_models/vllm_model/configs/vllm_model.yaml]",
     )

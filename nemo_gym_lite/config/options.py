@@ -76,14 +76,26 @@ def _advice(error: ValidationError, options: type[BaseModel]) -> str:
 
 def help_text(command: str, options: type[BaseModel]) -> str:
     """Return what `--help` prints: the command's purpose, and type, default and meaning of every option."""
-    lines = [f"usage: {command} [+key=value ...]", "", (options.__doc__ or "").strip(), "", "options:"]
+    lines = [f"usage: {command} [+key=value ...]", "", (options.__doc__ or "").strip(), ""]
+    lines += ["options:"] if options.model_fields else []
     for name, field in _described(options):
         text = (field.description or "").strip()
         aliases = [f"+{alias}=" for alias in _aliases(field) if alias != name and alias not in text]
         lines += [f"  +{name}=  ({_type_name(field.annotation)}, {_default(field)})"]
         lines += [f"      {line}" for line in [text, *(f"the same as {alias}" for alias in aliases)] if line]
-    ending = "Values: numbers, true, false, null, [lists], {mappings: too}, 'text'. The last one given wins."
-    return "\n".join([*lines, "", ending])
+    return "\n".join([*lines, *([""] if options.model_fields else []), _OF_EVERY_COMMAND])
+
+
+_OF_EVERY_COMMAND = """\
+options of every command:
+  +config_paths=[FILE,...]
+      YAML files of servers, merged in this order; env.yaml of the working directory is laid over them
+  +head_server.port=  (whole number, default 11000)
+      where `ng_run` is found
+  ++NAME.KIND.IMPLEMENTATION.KEY=
+      any key of the configuration, for instance ++policy_model.responses_api_models.vllm_model.routing.attempts=3
+
+Values: numbers, true, false, null, [lists], {mappings: too}, 'text'. The last one given wins."""
 
 
 def _described(options: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -84,10 +84,10 @@ def load_manifest(path: Path) -> Manifest | None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are values."""
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are values, and empty mappings say nothing."""
     flat: Json = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
             flat[f"{prefix}{name}"] = value
@@ -112,12 +112,16 @@ def refuse_changes(before: Json, now: Json, output: Path) -> None:
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if not names:
         return
-    lines = "\n".join(f"  {name}: {before.get(name)!r} -> {now.get(name)!r}" for name in names)
+    lines = "\n".join(f"  {name}: {_shown(before, name)} -> {_shown(now, name)}" for name in names)
     raise ConfigError(
         f"{output} was begun with other settings, so its rollouts would not be comparable\n{lines}",
         "go back to the earlier settings, or give this run another output_jsonl_fpath; +accept_changes=true appends "
         "all the same, +overwrite=true deletes what is there",
     )
+
+
+def _shown(asked: Json, name: str) -> str:
+    return orjson.dumps(asked[name]).decode() if asked.get(name) is not None else "not set"
 
 
 def versions(packages: Iterable[str] = ("nemo-gym-lite", "aiohttp", "fastapi", "pydantic", "orjson")) -> Json:

@@ -9,7 +9,7 @@ from nemo_gym_lite.config_types import Deadlines
 
 
 class CollectOptions(BaseModel):
-    """Options of `ng_collect_rollouts`, given as `+key=value`."""
+    """Play every task of a file, score it, and append it to the output; the same command again finishes the work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -39,12 +39,12 @@ class CollectOptions(BaseModel):
     ] = False
     prompt_config: Annotated[
         Path | None,
-        Field(description="YAML file with `user` and `system` templates, for rows without an input"),
+        Field(description="YAML file with `user` and `system` templates, which make the input of rows without one"),
     ] = None
     resume_from_cache: Annotated[
         bool, Field(description="finish what an earlier run began; false refuses an output that has rows")
     ] = True
-    overwrite: Annotated[bool, Field(description="delete the files of an earlier run first")] = False
+    overwrite: Annotated[bool, Field(description="delete the output's four files first")] = False
     accept_changes: Annotated[
         bool, Field(description="append although model, sampling or agent changed since the output was begun")
     ] = False

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, TextIO
@@ -30,11 +31,24 @@ def say(text: str) -> None:
 
 
 class TerminalLog(logging.Handler):
-    """Shows log records as lines between bars."""
+    """Shows log records as lines between bars, and where an exception was raised, once for each place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: set[tuple[str, int | None]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one record."""
-        say(f"{record.levelname.lower()}: {first_line(self.format(record))}")
+        """Show one record; an exception that is raised again where it was raised before is not shown again."""
+        lines = [f"{record.levelname.lower()}: {first_line(record.getMessage())}"]
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            last = traceback.extract_tb(error.__traceback__)[-1:]
+            place = (last[0].filename, last[0].lineno) if last else (type(error).__name__, None)
+            if place in self._places:
+                return
+            self._places.add(place)
+            lines += traceback.format_exception(error)
+        say("\n".join(line.rstrip() for line in lines))
 
 
 @dataclass(slots=True)

@@ -117,6 +117,11 @@ def _input_path(options: CollectOptions) -> Path:
         raise ConfigError(f"input_jsonl_fpath: no such file: {options.input_jsonl_fpath}; searched\n{places}")
     if found.resolve() == options.output_jsonl_fpath.resolve():
         raise ConfigError(f"output_jsonl_fpath is the input itself: {found}", "give the rollouts a file of their own")
+    if found.resolve() in (file.resolve() for file in OutputFiles(options.output_jsonl_fpath).all()):
+        raise ConfigError(
+            f"input_jsonl_fpath is a file that this run writes: {found}",
+            "give the input of the earlier run: what failed is tried again by itself",
+        )
     return found
 
 
@@ -134,6 +139,11 @@ def _check_output(options: CollectOptions) -> None:
         )
     if path.is_dir():
         raise ConfigError(f"output_jsonl_fpath: {path} is a folder", "name a file in it")
+    for file in OutputFiles(path).all():
+        if file.exists() and not file.is_file():
+            raise ConfigError(
+                f"output_jsonl_fpath: {file} is no regular file", "rows are read again; name a file on a disk"
+            )
 
 
 def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> InputSummary:
@@ -141,6 +151,6 @@ def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> Inpu
     if None in summary.rows_by_agent and options.agent_name is None:
         raise ConfigError(
             f"{summary.rows_by_agent[None]} rows of {tasks} name no agent, and no agent_name is given",
-            "add +agent_name=, for instance +agent_name=simple_weather_simple_agent",
+            "add +agent_name= with the name of an agent of the configuration, for instance gsm8k_simple_agent",
         )
     return summary

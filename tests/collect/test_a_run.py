@@ -94,7 +94,7 @@ async def test_another_temperature_on_the_same_output_is_refused_with_the_differ
 
     refused = await workspace.collect(*warmer)
     assert refused.code == 2
-    assert "responses_create_params.temperature: None -> 0.3" in refused.err
+    assert "responses_create_params.temperature: not set -> 0.3" in refused.err
     assert "hint:" in refused.err
     assert len(workspace.rows("results/rollouts.jsonl")) == 3
 
