@@ -84,10 +84,10 @@ def load_manifest(path: Path) -> Manifest | None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are values, and empty mappings say nothing."""
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are values."""
     flat: Json = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
             flat[f"{prefix}{name}"] = value
@@ -109,7 +109,7 @@ def refuse_changes(before: Json, now: Json, output: Path) -> None:
     Raises:
         ConfigError: They differ; the message lists every difference.
     """
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    names = sorted(name for name in before.keys() | now.keys() if _said(before, name) != _said(now, name))
     if not names:
         return
     lines = "\n".join(f"  {name}: {_shown(before, name)} -> {_shown(now, name)}" for name in names)
@@ -120,8 +120,14 @@ def refuse_changes(before: Json, now: Json, output: Path) -> None:
     )
 
 
+def _said(asked: Json, name: str) -> Any:
+    value = asked.get(name)
+    return None if value == {} else value  # an empty mapping says nothing
+
+
 def _shown(asked: Json, name: str) -> str:
-    return orjson.dumps(asked[name]).decode() if asked.get(name) is not None else "not set"
+    value = _said(asked, name)
+    return "not set" if value is None else orjson.dumps(value).decode()
 
 
 def versions(packages: Iterable[str] = ("nemo-gym-lite", "aiohttp", "fastapi", "pydantic", "orjson")) -> Json:
