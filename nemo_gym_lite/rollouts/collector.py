@@ -114,6 +114,7 @@ class Collector:
                 await self._play(spec)
             finally:
                 self._tally.in_flight -= 1
+            await asyncio.sleep(0)  # a rollout can fail without waiting; signals, probes and others need their turn
 
     async def _play(self, spec: Spec) -> None:
         agent = self._agents[spec.agent_name]

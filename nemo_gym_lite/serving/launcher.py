@@ -138,6 +138,9 @@ class Launcher:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
+        if not self._kept:  # nobody reads the files then, and nobody would remove them after a SIGKILL
+            yield
+            return
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
         with RunFiles(_resolved(self._tree)) as files, _lifeline() as self._lifeline_fd:
             self._variables = files.variables

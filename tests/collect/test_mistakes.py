@@ -33,6 +33,21 @@ MISTAKES = {
     "an unknown agent": ({}, {"agent_name": "gsm9k_simple_agent"}, "no agent 'gsm9k_simple_agent'"),
     "no agent at all": ({}, {"agent_name": "null"}, "name no agent, and no agent_name is given"),
     "the input as output": ({}, {"output_jsonl_fpath": "tasks.jsonl"}, "output_jsonl_fpath is the input itself"),
+    "the output's own sidecar as input": (
+        {"out_failures.jsonl": GOOD},
+        {"input_jsonl_fpath": "out_failures.jsonl", "output_jsonl_fpath": "out.jsonl"},
+        "input_jsonl_fpath is a file that this run writes",
+    ),
+    "an output that is a folder": (
+        {"out.jsonl/x": ""},
+        {"output_jsonl_fpath": "out.jsonl"},
+        "out.jsonl is a folder",
+    ),
+    "a sidecar that is a folder": (
+        {"out_failures.jsonl/x": ""},
+        {"output_jsonl_fpath": "out.jsonl"},
+        "out_failures.jsonl is no regular file",
+    ),
     "an output that is no jsonl": ({}, {"output_jsonl_fpath": "out.json"}, "does not end in .jsonl"),
     "a prompt file that is not there": ({}, {"prompt_config": "prompt.yaml"}, "no such file: prompt.yaml"),
     "a prompt without user": (

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import stat
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -199,3 +200,9 @@ async def test_a_dozen_launchers_may_follow_one_another_without_leaking_files(pr
             pass
 
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+async def test_without_a_server_no_file_with_secrets_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with Launcher([], {"api_key": "secret"}):
+        assert not list(tmp_path.iterdir())

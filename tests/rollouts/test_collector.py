@@ -141,6 +141,22 @@ async def test_a_failure_never_becomes_a_reward_and_costs_only_its_own_rollout(t
     assert run.tally.failure_classes == {failure_class: 1}
 
 
+async def test_rollouts_that_fail_without_waiting_leave_others_their_turn(tmp_path):
+    def fail(n):
+        raise FailedCallError("unreachable", "all endpoints rest")
+
+    run = Run(tmp_path, fail, count=20_000)
+    run.agent.run = lambda row: never_waits(fail, row)
+    asyncio.get_running_loop().call_later(0.02, run.collector.stop)
+    await run.play()
+
+    assert 0 < len(run.failures) < 20_000
+
+
+async def never_waits(play, row):
+    return play(row["n"])
+
+
 async def test_no_more_slots_are_made_than_rollouts_are_asked_for(tmp_path):
     run = Run(tmp_path, scored, count=3, concurrency=10**12)
     await run.play()
