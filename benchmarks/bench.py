@@ -89,6 +89,10 @@ class Bench:
             raise RuntimeError(f"{scenario.title}: {rows} rows gave {delivered} results in {calls} calls")
         return usage
 
+    def collector_peak_mb(self) -> float:
+        """Peak memory of the last run's collector itself, in megabytes, as its manifest says."""
+        return float(orjson.loads((self.workdir / "results_run.json").read_bytes())["timings"]["peak_memory_mb"])
+
     def _command(self, scenario: Scenario, tasks: Path, results: Path, rows: int) -> list[str]:
         if scenario.resources is None:
             loop = [*command_of("benchmarks.bare_loop"), f"{self._engine_url}/v1", str(tasks), str(results)]

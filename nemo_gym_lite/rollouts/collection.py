@@ -1,6 +1,7 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -211,6 +212,7 @@ class Collection:
                     "elapsed_s": round(elapsed_s, 3),
                     "rollouts_per_s": round(played / max(elapsed_s, 1e-9), 3),
                     "cpu_s": round(sum(os.times()[:4]), 3),
+                    "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
                 },
                 "tokens": {
                     name: self.metrics.total(name) for name in ("input_tokens", "output_tokens", "total_tokens")

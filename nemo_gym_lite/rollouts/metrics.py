@@ -6,7 +6,7 @@ fields take 64 MB, and medians and per-task statistics stay exact. The keys of t
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, median
 from typing import Any
@@ -76,9 +76,8 @@ class AgentMetrics:
 
     def group_metrics(self, agent_name: str) -> Iterator[Json]:
         """The same per task, one group at a time, in order of their labels."""
-        order = sorted(range(self.count), key=lambda at: (self._tasks[at], self._rollouts[at]))
-        for task, members in groupby(order, key=self._tasks.__getitem__):
-            yield self._group(task, list(members), agent_name)
+        for task, members in groupby(_by_label(self._tasks), key=self._tasks.__getitem__):
+            yield self._group(task, sorted(members, key=self._rollouts.__getitem__), agent_name)
 
     def _group(self, task: int, members: list[int], agent_name: str) -> Json:
         group: Json = {TASK_INDEX: task}
@@ -126,6 +125,26 @@ class RunMetrics:
     def total(self, name: str) -> float:
         """Sum of one field over all agents' rollouts."""
         return sum(agent.sum(name) for agent in self.agents.values())
+
+
+def _by_label(labels: "array[int]") -> Sequence[int]:
+    """Positions in the order of their labels; those of one label stay in order.
+
+    Labels that count up from 0 are sorted by counting, which takes 8 bytes for each where `sorted` takes 100.
+    """
+    most = max(labels, default=0)
+    if min(labels, default=0) < 0 or most > 2 * len(labels):
+        return sorted(range(len(labels)), key=labels.__getitem__)
+    starts = array("I", bytes(4 * (most + 2)))
+    for label in labels:
+        starts[label + 1] += 1
+    for label in range(most):
+        starts[label + 1] += starts[label]
+    order = array("I", bytes(4 * len(labels)))
+    for position, label in enumerate(labels):
+        order[starts[label]] = position
+        starts[label] += 1
+    return order
 
 
 def _statistics(name: str, values: list[float]) -> Json:

@@ -93,4 +93,5 @@ def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
                     for name, value in row.items()
                     if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
                 }
-                yield {**kept, "response": {"usage": row.get("usage")}}
+                counts = {name: value for name, value in (row.get("usage") or {}).items() if isinstance(value, int)}
+                yield {**kept, "response": {"usage": counts}}

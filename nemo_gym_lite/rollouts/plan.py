@@ -5,6 +5,7 @@ name, and `_ng_rollout_index` counts the rollouts of that key. Line numbers neve
 concatenated input names the same rollouts.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -106,20 +107,20 @@ def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> It
         settings: Agent, repeats, overrides.
         expected: Number of tasks, as a hint for the table of keys already seen.
     """
-    played, labels = FingerprintTable(expected), FingerprintTable(expected)
+    labels, played = FingerprintTable(expected), array("I")  # played: rollouts so far, by label
     for task in tasks:
         agent_name = agent_name_of(task.row) or settings.agent_name or ""
         row = as_asked(task.row, settings)
         key = task_key(row, agent_name)
         mark = fingerprint(key.encode())
-        first = played.get(mark) or 0
-        repeats = settings.repeats_of(agent_name)
-        played.set(mark, first + repeats)
         label = labels.get(mark)
         if label is None:
             labels.set(mark, label := len(labels))
+            played.append(0)
+        first = played[label]
+        played[label] += settings.repeats_of(agent_name)
         own_label = task.row.get(TASK_INDEX)
-        for index in range(first, first + repeats):
+        for index in range(first, played[label]):
             yield Spec(
                 with_seed(row, index) if settings.add_seed else row,
                 key,

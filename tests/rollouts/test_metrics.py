@@ -114,3 +114,17 @@ async def test_an_environments_metrics_are_the_same_in_a_process_of_their_own(tm
 
     assert here == there
     assert any(name.startswith("pass@") for name in there["agent_metrics"])
+
+
+@pytest.mark.parametrize("labels", [[], [0], [2, 0, 2, 1, 0], [5, 10_000_000, 5], [-1, 3, -1]])
+def test_groups_come_in_the_order_of_their_labels_whatever_those_are(labels):
+    metrics = RunMetrics()
+    for number, label in enumerate(labels):
+        metrics.add({"_ng_task_index": label, "_ng_rollout_index": -number, "agent_ref": {"name": "a"}, "reward": 1.0})
+    groups = list(metrics.agents["a"].group_metrics("a")) if labels else []
+
+    assert [group["_ng_task_index"] for group in groups] == sorted(set(labels))
+    for group in groups:
+        indices = [info["_ng_rollout_index"] for info in group["rollout_infos"]]
+        assert indices == sorted(indices)
+        assert len(indices) == labels.count(group["_ng_task_index"])
