@@ -223,7 +223,18 @@ here, `_copy: path` copies it, `_delete_key: "a, b"` removes keys.
 
 _OPTIONS = """Options are written `+key=value`; `++key=value` means the same. Values are numbers, `true`, `false`,
 `null`, `[lists]`, `{mappings: too}` and `'text'`. Every command also takes `+config_paths=[...]`, `+head_server.port=`
-and overrides of the configuration's own keys, and prints its options with `--help`.
+and overrides of the configuration's own keys (`++judge_model.responses_api_models.vllm_model.model=NAME`), and prints
+its options with `--help`. Without a `+`, a key must be an option or already be in the files; `~key` takes one out.
+
+Tables, configurations and help go to stdout, progress, results' names, warnings and errors to stderr.
+
+| exit code | meaning |
+|---|---|
+| 0 | done; for `ng_run`: stopped by Ctrl-C or SIGTERM; for `ng_status`: whether servers run or not |
+| 1 | a server did not start, or an output cannot be used |
+| 2 | wrong usage or configuration; nothing was started, written or deleted |
+| 3 | `ng_collect_rollouts` finished, and some rollouts failed |
+| 130 | `ng_collect_rollouts` was interrupted; the same command goes on |
 """
 
 _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
@@ -231,7 +242,7 @@ _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
 | file | content |
 |---|---|
 | `X.jsonl` | one line for each scored rollout, in the order in which they finished; only appended to |
-| `X_failures.jsonl` | one line for each failed attempt: the row and `_ng_failure_*` |
+| `X_failures.jsonl` | one line for each failed attempt: the row and `_ng_failure_class`, `_message`, `_terminal` |
 | `X_aggregate_metrics.json` | for each agent its metrics, over all rollouts and for each task |
 | `X_run.json` | what was asked and what came of it |
 """

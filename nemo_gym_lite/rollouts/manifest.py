@@ -26,6 +26,10 @@ _INCIDENTAL = {
     "datasets",
     "domain",
     "description",
+    "routing",
+    "deadlines",
+    "max_concurrent_requests",
+    "num_concurrent_requests",
 }
 """Settings of a server that say where and how it runs, not what it answers."""
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "resources_servers").glob("*/README.md")),
+    *sorted((ROOT / "responses_api_models").glob("*/README.md")),
     *(page for page in (ROOT / "README.md",) if page.exists()),
 ]
 NEW_ENVIRONMENT = ROOT / "docs/guides/write-an-environment.md"
