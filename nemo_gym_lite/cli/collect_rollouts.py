@@ -54,13 +54,15 @@ def _report(request: Request, outcome: Outcome) -> int:
         say(f"{tally.failed} failed: {files.failures}")
         for name, count in tally.failure_classes.items():
             say(f"  {count} {name}, for instance: {first_line(tally.first_failures[name])}")
+    if tally.given_up:
+        say(f"{tally.given_up} failed for good in an earlier run and were not tried again: {files.failures}")
     say(f"rollouts: {files.rollouts}")
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")
     if outcome.interrupted:
         say("interrupted; the same command goes on where this one stopped")
         return EXIT_INTERRUPTED
-    return EXIT_SOME_FAILED if tally.failed else EXIT_OK
+    return EXIT_SOME_FAILED if tally.failed or tally.given_up else EXIT_OK
 
 
 def _flat(metrics: dict[str, object]) -> dict[str, float]:

@@ -4,11 +4,12 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from nemo_gym_lite.errors import GymError
+from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts import manifest as manifests
 from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
 from nemo_gym_lite.rollouts.connect import Clients
@@ -25,6 +26,12 @@ from nemo_gym_lite.rollouts.sink import Sink
 from nemo_gym_lite.rollouts.source import read_tasks
 
 Json = dict[str, Any]
+
+_FILES_PER_ROLLOUT = 2
+"""A connection to the engine, and one to the environment."""
+
+_OTHER_FILES = 64
+"""Open files that a run needs besides, imports of environments included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Collection:
         self.files = request.files
         self._overwrites = request.options.overwrite
         before = None if self._overwrites else manifests.load_manifest(self.files.manifest)
+        if before is None and self._has_rows() and not self._overwrites:
+            say(f"warning: {self.files.manifest} is missing or torn: were these rollouts begun with the same settings?")
         if before is not None and self._has_rows() and not request.options.accept_changes:
             manifests.refuse_changes(before.asked, asked, self.files.rollouts)
         self.sink = Sink(self.files)
@@ -109,15 +118,17 @@ class Collection:
             self.done.attempts,
         )
         try:
-            await self._collector.run(progress)
+            try:
+                await self._collector.run(progress)
+            finally:
+                progress.close()
+            elapsed_s = time.monotonic() - began
+            interrupted = self._collector.stopped_early
+            key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         except GymError:
-            self._finish("failed", time.monotonic() - began)
+            with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
+                self._finish("failed", time.monotonic() - began)
             raise
-        finally:
-            progress.close()
-        elapsed_s = time.monotonic() - began
-        interrupted = self._collector.stopped_early
-        key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         self._finish("interrupted" if interrupted else "finished", elapsed_s)
         return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, elapsed_s)
 
@@ -130,7 +141,13 @@ class Collection:
 
     def _concurrency(self, clients: Clients) -> int:
         asked = self.request.options.num_samples_in_parallel
-        return 100 * clients.endpoints if asked == "auto" else asked
+        wanted = min(100 * clients.endpoints if asked == "auto" else asked, max(1, self.tally.total))
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        room = max(1, (files - _OTHER_FILES) // _FILES_PER_ROLLOUT)
+        if files == resource.RLIM_INFINITY or wanted <= room:
+            return wanted
+        say(f"warning: {room} rollouts in flight, not {wanted}: this process may open {files} files, see `ulimit -Hn`")
+        return room
 
     def _observe(self, row: Json) -> None:
         self.metrics.add(row)
@@ -148,7 +165,9 @@ class Collection:
 
     def _of_input(self, specs: Iterator[Spec], played: set[int]) -> Iterator[Spec]:
         for spec in specs:
-            if self.done.owed(spec) and spec.identity not in played:
+            if self.done.gave_up(spec):
+                self.tally.given_up += 1
+            elif self.done.owed(spec) and spec.identity not in played:
                 yield spec
             else:
                 self.tally.kept += 1
@@ -204,6 +223,7 @@ class Collection:
                     "kept": tally.kept,
                     "delivered": tally.delivered,
                     "failed": tally.failed,
+                    "given_up": tally.given_up,
                     "failure_classes": tally.failure_classes,
                     "rows_in_output": self.done.rows + tally.delivered,
                     "max_in_flight": tally.max_in_flight,

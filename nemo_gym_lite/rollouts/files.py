@@ -43,13 +43,16 @@ class OutputFiles:
         return self.rollouts.with_name(self.rollouts.stem + suffix)
 
 
+_FOR_PEOPLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON; a reader sees the old file or the new one, never half of it.
 
     Raises:
         OutputError: The file cannot be written; the old one is still there.
     """
-    replace_file(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    replace_file(path, orjson.dumps(value, option=_FOR_PEOPLE))
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -58,6 +58,7 @@ class Tally:
     Attributes:
         total: Rollouts that the plan holds.
         kept: Rollouts found finished when the run began.
+        given_up: Rollouts that failed for good before the run began; they are not tried again.
         delivered: Rollouts scored and written by this run.
         failed: Rollouts of this run that ended in the sidecar.
         in_flight: Rollouts being played now.
@@ -69,6 +70,7 @@ class Tally:
 
     total: int
     kept: int = 0
+    given_up: int = 0
     delivered: int = 0
     failed: int = 0
     in_flight: int = 0
@@ -79,8 +81,8 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Rollouts that are out of the way: kept, delivered or failed."""
-        return self.kept + self.delivered + self.failed
+        """Rollouts that are out of the way: kept, given up, delivered or failed."""
+        return self.kept + self.given_up + self.delivered + self.failed
 
     def count_failure(self, failure_class: str, message: str) -> None:
         """Count a rollout that ended in the sidecar."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
 from nemo_gym_lite.config.roots import find, locations
@@ -59,15 +60,15 @@ class Request:
         Args:
             servers: Those that the rollouts are played with.
         """
-        return flatten(
-            {
-                "agent_name": self.options.agent_name,
-                "responses_create_params": self.options.responses_create_params,
-                "num_repeats_add_seed": self.settings.add_seed,
-                "prompt": self.settings.prompt,
-                "servers": {server.name: what_decides(server.config) for server in servers},
-            }
-        )
+        asked = {
+            "agent_name": self.options.agent_name,
+            "responses_create_params": self.options.responses_create_params,
+            "num_repeats_add_seed": self.settings.add_seed,
+            "prompt": self.settings.prompt,
+            "servers": {server.name: what_decides(server.config) for server in servers},
+        }
+        read_back: Json = orjson.loads(orjson.dumps(flatten(asked), option=orjson.OPT_NON_STR_KEYS))
+        return read_back  # YAML knows keys and numbers that JSON does not; a manifest is compared as it is read
 
 
 def make_request(options: CollectOptions) -> Request:

@@ -9,7 +9,7 @@ import orjson
 from nemo_gym_lite.errors import OutputError
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
-from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, Spec, identity
+from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec, agent_name_of, identity
 
 Row = dict[str, Any]
 
@@ -38,6 +38,10 @@ class Done:
         mark = spec.identity
         return mark not in self._delivered and mark not in self._terminal
 
+    def gave_up(self, spec: Spec) -> bool:
+        """Whether this rollout failed in a way that another try would not change."""
+        return spec.identity in self._terminal and not self.delivered(spec)
+
     def attempts(self, spec: Spec) -> int:
         """How often this rollout failed in earlier runs."""
         return (self._attempts.get(spec.identity) or 0) if len(self._attempts) else 0
@@ -49,10 +53,11 @@ class Done:
             OutputError: The row has no identity, so it is not ours to append to.
         """
         key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
-        if not isinstance(key, str) or not isinstance(index, int):
+        labelled = isinstance(row.get(TASK_INDEX), int) and agent_name_of(row) is not None
+        if not isinstance(key, str) or not isinstance(index, int) or not labelled:
             raise OutputError(
-                f"{path} holds rows without `{KEY}`: another program wrote them, so nobody can say which tasks "
-                "they answer",
+                f"{path} holds rows without `{KEY}` or other labels of ours: another program wrote them, so nobody can "
+                "say which tasks they answer",
                 "give this run another output_jsonl_fpath, or delete the file with +overwrite=true",
             )
         if not self._delivered.add(identity(key, index)):

@@ -33,7 +33,14 @@ class JsonlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = _open_locked(path)
-        self.torn_bytes = self._repair_tail()
+        try:
+            self.torn_bytes = self._repair_tail()
+        except OSError as error:
+            os.close(self._fd)
+            raise _unwritable(path, error) from error
+        except OutputError:
+            os.close(self._fd)
+            raise
         self._dirty = False
 
     def append(self, record: dict[str, Any]) -> None:
@@ -49,10 +56,7 @@ class JsonlFile:
                 written += os.write(self._fd, line[written:])
         except OSError as error:
             self._take_back()
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror}",
-                "make room and run the same command again; finished rollouts are kept",
-            ) from error
+            raise _unwritable(self.path, error) from error
         self._end += len(line)
         self._dirty = True
 
@@ -84,6 +88,10 @@ class JsonlFile:
             whole = isinstance(orjson.loads(tail), dict)
         except orjson.JSONDecodeError:
             whole = False
+        if tail[:1] not in (b"{", b"\0"):  # neither a row of ours nor what a crashed host leaves
+            raise OutputError(
+                f"{self.path} ends with what is no row: {tail[:40]!r}", "give this run another output_jsonl_fpath"
+            )
         if whole:
             os.write(self._fd, b"\n")
             self._end += 1
@@ -138,6 +146,12 @@ class Sink:
         self.failures.close()
 
 
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror}", "make room and run the same command again; finished rollouts are kept"
+    )
+
+
 def _open_locked(path: Path) -> int:
     """Open for appending and lock; the lock dies with this process."""
     while True:
@@ -145,7 +159,9 @@ def _open_locked(path: Path) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise OutputError(f"cannot open {path}: {error.strerror}") from error
+            raise OutputError(
+                f"cannot open {path}: {error.strerror}", "give an output_jsonl_fpath in a folder that you may write to"
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:

@@ -70,3 +70,55 @@ async def test_a_near_check_that_blocks_or_exits_costs_its_rollout_and_not_the_c
     assert [row["_ng_failure_class"] for row in workspace.rows("results/rollouts_failures.jsonl")] == [
         failure_class
     ] * 2
+
+
+async def test_what_failed_for_good_is_told_again_and_never_called_delivered(workspace, engines):
+    [engine] = await engines()
+    workspace.points_to(engine.base_url)
+    workspace.write("tasks.jsonl", '{"responses_create_params": {"input": "2+2?"}}\n')  # gsm8k needs expected_answer
+
+    first = await workspace.collect(*arguments(input_jsonl_fpath="tasks.jsonl"))
+    again = await workspace.collect(*arguments(input_jsonl_fpath="tasks.jsonl"))
+
+    assert (first.code, again.code) == (3, 3)
+    assert "1 failed for good in an earlier run" in again.err
+    assert engine.stats.calls == 1
+
+
+async def test_no_more_rollouts_are_in_flight_than_the_system_allows_files(workspace, engines):
+    [engine] = await engines(latency={"ttft_s": 0.1})
+    workspace.points_to(engine.base_url)
+    words = " ".join(f"'{word}'" for word in arguments(concurrency=500))
+
+    shell = await asyncio.create_subprocess_shell(
+        f"ulimit -n 128; {sys.executable} -m nemo_gym_lite.cli.collect_rollouts {words} 2>said.txt",
+        cwd=workspace.path,
+    )
+
+    assert await asyncio.wait_for(shell.wait(), 60) == 0
+    assert "warning: 32 rollouts in flight, not " in (workspace.path / "said.txt").read_text()
+    assert workspace.json("results/rollouts_run.json")["counts"]["max_in_flight"] == 32
+    assert "Too many open files" not in (workspace.path / "said.txt").read_text()
+
+
+async def test_settings_that_json_does_not_know_neither_end_a_run_nor_look_changed(workspace, engines):
+    [engine] = await engines()
+    workspace.points_to(engine.base_url)
+    workspace.write("odd.yaml", "weights: {1: 2, 3: .inf}\n")
+    config, *others = arguments(limit=2)
+    words = [config.replace("]", ",odd.yaml]"), *others]
+    words.append("++policy_model.responses_api_models.vllm_model.extra_body={bias: .inf}")
+
+    assert [(await workspace.collect(*words)).code for _ in range(2)] == [0, 0]
+
+
+async def test_a_torn_manifest_is_told(workspace, engines):
+    [engine] = await engines()
+    workspace.points_to(engine.base_url)
+    await workspace.collect(*arguments(limit=2))
+    workspace.write("results/rollouts_run.json", '{"schema_version": 1, "asked"')
+
+    run = await workspace.collect(*arguments(limit=2))
+
+    assert run.code == 0
+    assert "results/rollouts_run.json is missing or torn" in run.err

@@ -14,7 +14,8 @@ from nemo_gym_lite.rollouts.sink import JsonlFile, Sink
 
 
 def row(number, **fields):
-    return {"_ng_key": f"{number:032x}", "_ng_rollout_index": 0, "text": "é" * 40, **fields}
+    labels = {"_ng_key": f"{number:032x}", "_ng_rollout_index": 0, "_ng_task_index": number, "agent_ref": {"name": "a"}}
+    return {**labels, "text": "é" * 40, **fields}
 
 
 def lines(path):
@@ -117,11 +118,23 @@ def test_a_scan_counts_what_is_there_once_and_skips_what_is_not_json(tmp_path):
     assert [found["_ng_key"][-1] for found in seen] == ["1", "2"]
 
 
-def test_an_output_of_another_program_is_refused_and_left_alone(tmp_path):
+@pytest.mark.parametrize("foreign", [{"_ng_key": None}, {"_ng_task_index": "1"}, {"agent_ref": "a"}])
+def test_an_output_of_another_program_is_refused_and_left_alone(tmp_path, foreign):
     files = OutputFiles(tmp_path / "out.jsonl")
-    files.rollouts.write_text('{"reward": 1.0}\n')
+    content = orjson.dumps(row(1, **foreign)) + b"\n"
+    files.rollouts.write_bytes(content)
 
     with pytest.raises(OutputError, match="another program"):
         scan(files, lambda _: None)
 
-    assert files.rollouts.read_text() == '{"reward": 1.0}\n'
+    assert files.rollouts.read_bytes() == content
+
+
+def test_a_last_line_that_was_never_a_row_is_not_cut_off(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text("my notes, without an end of line")
+
+    with pytest.raises(OutputError, match="ends with what is no row: b'my notes"):
+        JsonlFile(path)
+
+    assert path.read_text() == "my notes, without an end of line"
