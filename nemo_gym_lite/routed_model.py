@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from yarl import URL
 
 from nemo_gym_lite.base_responses_api_model import BaseResponsesAPIModelConfig, SimpleResponsesAPIModel
 from nemo_gym_lite.clients import Json
@@ -46,11 +47,24 @@ def base_urls(value: Any) -> list[str]:
         raise ConfigError(f"base_url must be a URL or a list of URLs, got {value!r}")
     urls = list(dict.fromkeys(part.strip().rstrip("/") for part in parts if part.strip()))
     for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url {url!r} is no HTTP URL", "write it like http://127.0.0.1:8000/v1")
+        _check_url(url)
     if not urls:
         raise ConfigError("base_url is empty", "write it like http://127.0.0.1:8000/v1")
     return urls
+
+
+def _check_url(text: str) -> None:
+    try:
+        url = URL(text)
+        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+    except ValueError:  # such as a port beyond 65,535
+        usable = False
+    if not usable:
+        raise ConfigError(f"base_url {text!r} is no HTTP URL", "write it like http://127.0.0.1:8000/v1")
+    if url.user or url.password:
+        raise ConfigError(
+            f"base_url {str(url.with_user(None))!r} holds a name or password", "the key goes into api_key"
+        )
 
 
 BaseUrls = Annotated[list[str], BeforeValidator(base_urls)]

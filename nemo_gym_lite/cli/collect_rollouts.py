@@ -12,7 +12,7 @@ from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, asks_for_help, e
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.collection import Outcome
 from nemo_gym_lite.rollouts.options import CollectOptions
-from nemo_gym_lite.rollouts.progress import TerminalLog, first_line, say
+from nemo_gym_lite.rollouts.progress import TerminalLog, first_lines, say
 from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.rollouts.run import run
 from nemo_gym_lite.serving.server import GC_THRESHOLDS
@@ -53,7 +53,7 @@ def _report(request: Request, outcome: Outcome) -> int:
     if tally.failed:
         say(f"{tally.failed} failed: {files.failures}")
         for name, count in tally.failure_classes.items():
-            say(f"  {count} {name}, for instance: {first_line(tally.first_failures[name])}")
+            say(f"  {count} {name}, for instance: {first_lines(tally.first_failures[name])}")
     if tally.given_up:
         say(f"{tally.given_up} failed for good in an earlier run and were not tried again: {files.failures}")
     say(f"rollouts: {files.rollouts}")

@@ -16,12 +16,20 @@ _LINE_INTERVAL_S = 10.0
 
 
 _SEEN_CHARACTERS = 300
+_SEEN_LINES = 4
 
 
 def first_line(message: str) -> str:
     """The start of a failure's message, for a terminal; the sidecar has all of it."""
     line = message.partition("\n")[0]
     return line if len(line) <= _SEEN_CHARACTERS else f"{line[:_SEEN_CHARACTERS]}..."
+
+
+def first_lines(message: str) -> str:
+    """The start of a failure's message with its causes and its hint, a line each."""
+    lines = [first_line(line.strip()) for line in message.splitlines() if line.strip()]
+    shown = lines if len(lines) <= _SEEN_LINES else [*lines[: _SEEN_LINES - 1], lines[-1]]
+    return "\n    ".join(shown)
 
 
 def say(text: str) -> None:

@@ -162,3 +162,4 @@ async def test_a_request_that_the_engine_calls_invalid_is_not_sent_again(workspa
     assert "does not exist" in failure["_ng_failure_message"]
     assert "5 bad_request, for instance: " in run.err
     assert "does not exist" in run.err
+    assert "\n    hint: check the model's name against the endpoint's /v1/models" in run.err

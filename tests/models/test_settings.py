@@ -26,10 +26,19 @@ def test_several_endpoints_are_a_comma_string_or_a_list(base_url):
     assert vllm(base_url=base_url).base_url == ["http://a/v1", "http://b/v1"]
 
 
-@pytest.mark.parametrize("base_url", ["", [], "localhost:8000", 7, [7], "http://a/v1,b:80"])
+@pytest.mark.parametrize(
+    "base_url", ["", [], "localhost:8000", 7, [7], "http://a/v1,b:80", "http:///v1", "http://a:99999", "http://[::1"]
+)
 def test_what_is_no_url_is_named(base_url):
     with pytest.raises(ConfigError, match="base_url"):
         vllm(base_url=base_url)
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match="base_url 'http://a/v1' holds a name or password") as caught:
+        vllm(base_url="http://me:hunter2@a/v1")
+
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_unknown_key_is_an_error_that_names_the_nearest_one():
