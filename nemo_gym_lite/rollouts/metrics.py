@@ -7,11 +7,11 @@ fields take 64 MB, and medians and per-task statistics stay exact. The keys of t
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from statistics import fmean, median
 from typing import Any
 
-from nemo_gym_lite.rollouts.plan import ROLLOUT_INDEX, TASK_INDEX
+from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
+from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX
 
 Json = dict[str, Any]
 
@@ -28,6 +28,38 @@ def numeric_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 yield name, float(value)
 
 
+class TaskNumbers:
+    """Numbers tasks by what they ask, their `_ng_key`: labels restart with every input file, so two files that went
+    into one output share them. Rows without a key are told apart by their label.
+
+    Attributes:
+        labels: The label that each task came with, by its number.
+    """
+
+    def __init__(self) -> None:
+        self.labels = array("q")
+        self._numbers = FingerprintTable()
+
+    def of(self, row: Mapping[str, Any]) -> int:
+        """The number of a row's task, from 0 in order of appearance."""
+        label = row.get(TASK_INDEX) or 0
+        mark = fingerprint(str(row.get(KEY, label)).encode())
+        number = self._numbers.get(mark)
+        if number is None:
+            self._numbers.set(mark, number := len(self.labels))
+            self.labels.append(label)
+        return number
+
+    def distinct_labels(self) -> "array[int]":
+        """The labels, where a task whose label another one has already gets one beyond all others."""
+        distinct, seen, free = array("q", self.labels), FingerprintTable(len(self.labels)), max(self.labels, default=0)
+        for number, label in enumerate(self.labels):
+            if not seen.add(fingerprint(str(label).encode())):
+                free += 1
+                distinct[number] = free
+        return distinct
+
+
 class AgentMetrics:
     """The aggregates of one agent's rollouts.
 
@@ -37,14 +69,15 @@ class AgentMetrics:
 
     def __init__(self) -> None:
         self.count = 0
-        self._tasks = array("q")
+        self._numbers = TaskNumbers()
+        self._tasks = array("I")
         self._rollouts = array("q")
         self._columns: dict[str, array[float]] = {}
         self._sums: dict[str, float] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a scored row in."""
-        self._tasks.append(row.get(TASK_INDEX) or 0)
+        self._tasks.append(self._numbers.of(row))
         self._rollouts.append(row.get(ROLLOUT_INDEX) or 0)
         for name, value in numeric_fields(row):
             column = self._columns.get(name)
@@ -55,13 +88,6 @@ class AgentMetrics:
                 column.append(value)
                 self._sums[name] = self._sums.get(name, 0.0) + value
         self.count += 1
-
-    def mean(self, name: str) -> float | None:
-        """Mean of one field over the rows that have it; for the progress bar, so it costs no pass over the rows."""
-        column = self._columns.get(name)
-        if not column:
-            return None
-        return self._sums[name] / len(column)
 
     def sum(self, name: str) -> float:
         """Sum of one field."""
@@ -76,8 +102,16 @@ class AgentMetrics:
 
     def group_metrics(self, agent_name: str) -> Iterator[Json]:
         """The same per task, one group at a time, in order of their labels."""
-        for task, members in groupby(_by_label(self._tasks), key=self._tasks.__getitem__):
-            yield self._group(task, sorted(members, key=self._rollouts.__getitem__), agent_name)
+        positions = _by_label(self._tasks)
+        labels = self._numbers.distinct_labels()
+        ends = array("I", bytes(4 * len(labels)))
+        for task in self._tasks:
+            ends[task] += 1
+        for task in range(1, len(ends)):
+            ends[task] += ends[task - 1]
+        for task in _by_label(labels):
+            members = positions[ends[task - 1] if task else 0 : ends[task]]
+            yield self._group(labels[task], sorted(members, key=self._rollouts.__getitem__), agent_name)
 
     def _group(self, task: int, members: list[int], agent_name: str) -> Json:
         group: Json = {TASK_INDEX: task}

@@ -16,7 +16,8 @@ import orjson
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.rollouts.connect import Clients
-from nemo_gym_lite.rollouts.plan import KEY
+from nemo_gym_lite.rollouts.metrics import TaskNumbers
+from nemo_gym_lite.rollouts.plan import KEY, TASK_INDEX
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.serving.near_resources import NearResources
 
@@ -80,7 +81,8 @@ def _send(sender: Connection, server: ServerInstance, tree: Json, rollouts: Path
 
 
 def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
-    """The scored rows of one agent, without prompts, responses and long texts."""
+    """The scored rows of one agent, without prompts, responses and long texts; tasks are numbered anew."""
+    numbers = TaskNumbers()
     with rollouts.open("rb") as file:
         for line in file:
             try:
@@ -94,4 +96,4 @@ def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
                     if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
                 }
                 counts = {name: value for name, value in (row.get("usage") or {}).items() if isinstance(value, int)}
-                yield {**kept, "response": {"usage": counts}}
+                yield {**kept, TASK_INDEX: numbers.of(row), "response": {"usage": counts}}

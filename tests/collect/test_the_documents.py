@@ -108,3 +108,17 @@ async def test_chunks_from_several_machines_are_merged_with_cat(workspace, engin
     merged = workspace.rows("rollouts_00.jsonl") + workspace.rows("rollouts_01.jsonl")
 
     assert len(set(identities(merged))) == len(merged) == 100
+
+    workspace.write("final.jsonl", "".join((workspace.path / f"rollouts_0{n}.jsonl").read_text() for n in (0, 1)))
+    whole = workspace.write("whole.jsonl", "".join(lines[:100]))
+    run = await workspace.collect(
+        f"+config_paths=[{MODEL_OF['my_agent']},agent.yaml]",
+        "+agent_name=my_agent",
+        f"+input_jsonl_fpath={whole.name}",
+        "+output_jsonl_fpath=final.jsonl",
+    )
+    assert run.code == 0, run.err
+    assert engine.stats.completed == 100  # nothing was left to play
+    [metrics] = workspace.json("final_aggregate_metrics.json")
+    assert [group["num_rollouts"] for group in metrics["group_level_metrics"]] == [1] * 100
+    assert not any(name.startswith("pass@2") for name in metrics["agent_metrics"])

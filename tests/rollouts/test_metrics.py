@@ -128,3 +128,16 @@ def test_groups_come_in_the_order_of_their_labels_whatever_those_are(labels):
         indices = [info["_ng_rollout_index"] for info in group["rollout_infos"]]
         assert indices == sorted(indices)
         assert len(indices) == labels.count(group["_ng_task_index"])
+
+
+def test_tasks_of_two_inputs_that_share_labels_are_groups_of_their_own():
+    metrics = RunMetrics()
+    for file in "ab":
+        for label in range(3):
+            row = {"_ng_task_index": label, "_ng_rollout_index": 0, "agent_ref": {"name": "a"}, "reward": 1.0}
+            metrics.add({**row, "_ng_key": f"{file}{label}"})
+    groups = list(metrics.agents["a"].group_metrics("a"))
+
+    assert [group["_ng_task_index"] for group in groups] == [0, 1, 2, 3, 4, 5]
+    assert all(group["num_rollouts"] == 1 for group in groups)
+    assert len({info["rollout_id"] for group in groups for info in group["rollout_infos"]}) == 6
