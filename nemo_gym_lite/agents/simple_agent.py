@@ -25,6 +25,9 @@ from nemo_gym_lite.serving.calls import json_object, require
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
 
+_NO_TOOLS = frozenset({"verify", "seed_session", "aggregate_metrics"})
+"""Routes that only the agent calls: a model that could seed its session again would choose its own task."""
+
 _IDLE_TURNS = 3
 """Turns in a row with neither a message nor a call, after which the episode ends."""
 
@@ -182,11 +185,11 @@ def add_usage(total: Json | None, turn: Json | None) -> Json | None:
 async def _call(session: ResourcesSession, call: Json) -> Json:
     """Run one function call; what the environment replies is the model's to read, errors included."""
     try:
-        arguments = json.loads(call["arguments"])
-    except (ValueError, TypeError) as error:
+        if call["name"] in _NO_TOOLS:
+            raise ValueError(f"there is no tool {call['name']!r}")
+        output = await session.call_tool(call["name"], json.loads(call["arguments"]))
+    except (ValueError, TypeError, RecursionError) as error:  # of the arguments: what a tool raises is its reply
         output = json.dumps({"error": f"Invalid tool call arguments: {error!r}"})
-    else:
-        output = await session.call_tool(call["name"], arguments)
     return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
 
 

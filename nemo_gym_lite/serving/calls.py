@@ -148,6 +148,18 @@ def _dump_untyped(result: Any, delta: bool) -> bytes:
         return json.dumps(jsonable_encoder(result), ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def json_bytes(value: Any) -> bytes:
+    """`value` as JSON, integers of any size included.
+
+    Raises:
+        ValueError: A text in it is no Unicode.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits, or nesting that only the slow encoder takes
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def json_object(body: bytes) -> Json:
     """`body` as a JSON object, for a route that validates by itself.
 

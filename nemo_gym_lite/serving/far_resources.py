@@ -10,6 +10,7 @@ from yarl import URL
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.serving.calls import json_bytes
 from nemo_gym_lite.serving.client import JSON_HEADERS, Reply, get, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
 from nemo_gym_lite.serving.failures import failure_of, json_of, verdict_of
@@ -122,5 +123,5 @@ class FarSession:
 
     async def _post(self, path: str, value: Json) -> Reply:
         resources = self._resources
-        body, timeout_s = orjson.dumps(value), resources.deadlines.tool_s
+        body, timeout_s = json_bytes(value), resources.deadlines.tool_s
         return await resources.post(resources.url(path), body, JSON_HEADERS, timeout_s, self.cookies)

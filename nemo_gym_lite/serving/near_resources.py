@@ -14,6 +14,7 @@ from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.serving.app import PlainRoute, ServerApp
 from nemo_gym_lite.serving.asgi import call_app
+from nemo_gym_lite.serving.calls import json_bytes
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import failure_of, verdict_of
 from nemo_gym_lite.serving.middleware import SESSION_ID_KEY, JsonErrorMiddleware
@@ -139,7 +140,7 @@ class NearSession:
     async def call_tool(self, name: str, arguments: Json) -> str:
         """The reply's body, whatever its status."""
         resources = self._resources
-        body = orjson.dumps(arguments)
+        body = json_bytes(arguments)
         _, reply = await resources.call(f"/{name}", body, self._session, resources.deadlines.tool_s)
         return reply.decode(errors="replace")
 

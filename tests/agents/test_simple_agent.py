@@ -207,3 +207,34 @@ async def test_a_session_is_forgotten_however_the_episode_ends(world, row):
         await agent.run(row)
 
     assert world.model.ended == world.model.session_ids
+
+
+@pytest.mark.parametrize("arguments", ['{"by": "\\ud800"}', "[" * 5000, '{"by": 1' + "0" * 5000 + "}"])
+async def test_arguments_that_cannot_be_sent_are_the_models_to_read(world, row, arguments):
+    world.model.turns = [[call("add", arguments)], [message("done")]]
+    agent = await world.agent()
+
+    played = await agent.run(row)
+
+    assert "Invalid tool call arguments" in played["response"]["output"][1]["output"]
+    assert played["count"] == row["start"]
+
+
+async def test_an_integer_of_any_size_reaches_its_tool(world, row):
+    world.model.turns = [[call("add", '{"by": 123456789012345678901234567890}')], [message("done")]]
+    agent = await world.agent()
+
+    played = await agent.run({**row, "start": 0})
+
+    assert played["response"]["output"][1]["output"] == '{"count":123456789012345678901234567890}'
+
+
+@pytest.mark.parametrize("name", ["verify", "seed_session", "aggregate_metrics"])
+async def test_a_model_cannot_call_what_only_the_agent_may(world, row, name):
+    world.model.turns = [[call(name, '{"start": 7}')], [message("done")]]
+    agent = await world.agent()
+
+    played = await agent.run({**row, "start": 3})
+
+    assert "there is no tool" in played["response"]["output"][1]["output"]
+    assert played["count"] == 3
