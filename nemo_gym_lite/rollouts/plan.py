@@ -48,6 +48,7 @@ class Spec:
         task_index: Label of the task, in order of first appearance.
         rollout_index: Number of this rollout within `key`, from 0.
         agent_name: Instance name of the agent that plays it.
+        identity: Fingerprint of (key, rollout_index).
     """
 
     row: dict[str, Any]
@@ -55,11 +56,7 @@ class Spec:
     task_index: int
     rollout_index: int
     agent_name: str
-
-    @property
-    def identity(self) -> int:
-        """Fingerprint of (key, rollout_index)."""
-        return identity(self.key, self.rollout_index)
+    identity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +124,7 @@ def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> It
                 own_label if isinstance(own_label, int) and abs(own_label) < _MAX_LABEL else label,
                 index,
                 agent_name,
+                identity(key, index),
             )
 
 
