@@ -17,6 +17,11 @@ Json = dict[str, Any]
 class ModelClient(Protocol):
     """Asks a model. One client serves every session of a process."""
 
+    @property
+    def endpoint_count(self) -> int:
+        """Number of inference endpoints behind it, as far as it knows; how many rollouts it can carry follows it."""
+        ...
+
     async def respond(self, params: Json, session_id: str) -> Json:
         """Play one turn.
 

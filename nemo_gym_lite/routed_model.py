@@ -150,6 +150,11 @@ class RoutedModelClient:
     def __init__(self, router: Router) -> None:
         self.router = router
 
+    @property
+    def endpoint_count(self) -> int:
+        """Number of endpoints that calls are spread over."""
+        return len(self.router.pool.states)
+
     async def respond(self, params: Json, session_id: str) -> Json:
         """Play one turn; see `ModelClient`."""
         raise NotImplementedError(f"{type(self).__name__} does not define respond")

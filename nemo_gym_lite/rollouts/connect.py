@@ -120,7 +120,7 @@ def connect(placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Dead
     clients = Clients(tree=tree)
     for seat in placed:
         clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines)
-    clients.endpoints = max(1, sum(getattr(model, "endpoint_count", 1) for model in clients.models.values()))
+    clients.endpoints = max(1, sum(model.endpoint_count for model in clients.models.values()))
     return clients
 
 

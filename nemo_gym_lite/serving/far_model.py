@@ -30,6 +30,11 @@ class FarModel:
         self._deadlines = deadlines or Deadlines()
         self._cookies: dict[str, CookieCrumbs] = {}
 
+    @property
+    def endpoint_count(self) -> int:
+        """The served model counts as one; it does not tell what is behind it."""
+        return 1
+
     async def respond(self, params: Json, session_id: str) -> Json:
         """Play one turn."""
         cookies = self._cookies.get(session_id)
