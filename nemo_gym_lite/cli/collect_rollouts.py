@@ -1,8 +1,6 @@
 """`ng_collect_rollouts`: tasks in, scored rollouts out, every one exactly once."""
 
-import gc
 import logging
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +13,7 @@ from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.progress import TerminalLog, first_lines, say
 from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.rollouts.run import run
-from nemo_gym_lite.serving.server import GC_THRESHOLDS
+from nemo_gym_lite.serving.server import prepare_for_load
 
 EXIT_SOME_FAILED = 3
 
@@ -30,17 +28,9 @@ def _collect(argv: Sequence[str]) -> int:
         return print_help(CollectOptions, "ng_collect_rollouts")
     composed = compose(argv, CollectOptions, needs_servers=False)
     request = make_request(composed.options)
-    _raise_file_limit()
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])
-    gc.set_threshold(*GC_THRESHOLDS)
+    prepare_for_load()
     return _report(request, uvloop.run(run(composed, request)))
-
-
-def _raise_file_limit() -> None:
-    """Each rollout in flight holds a socket; the default limit of 1,024 files would cap concurrency silently."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _report(request: Request, outcome: Outcome) -> int:

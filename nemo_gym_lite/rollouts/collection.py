@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts import manifest as manifests
 from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
@@ -25,8 +25,6 @@ from nemo_gym_lite.rollouts.resume import Done, scan
 from nemo_gym_lite.rollouts.sink import Sink
 from nemo_gym_lite.rollouts.source import read_tasks
 
-Json = dict[str, Any]
-
 _FILES_PER_ROLLOUT = 2
 """A connection to the engine, and one to the environment."""
 
@@ -41,14 +39,12 @@ class Outcome:
     Attributes:
         tally: What happened to the rollouts.
         interrupted: Whether it was stopped before everything was played.
-        torn_bytes: Length of a torn last line that an earlier, killed run had left.
         key_metrics: By agent, the flat averages.
         elapsed_s: Seconds from the first spec to the last line.
     """
 
     tally: Tally
     interrupted: bool
-    torn_bytes: int
     key_metrics: dict[str, Json]
     elapsed_s: float
 
@@ -130,7 +126,7 @@ class Collection:
                 self._finish("failed", time.monotonic() - began)
             raise
         self._finish("interrupted" if interrupted else "finished", elapsed_s)
-        return Outcome(self.tally, interrupted, self.sink.rollouts.torn_bytes, key_metrics, elapsed_s)
+        return Outcome(self.tally, interrupted, key_metrics, elapsed_s)
 
     def close(self) -> None:
         """Release the output."""
@@ -165,12 +161,12 @@ class Collection:
 
     def _of_input(self, specs: Iterator[Spec], played: set[int]) -> Iterator[Spec]:
         for spec in specs:
-            if self.done.gave_up(spec):
-                self.tally.given_up += 1
-            elif self.done.owed(spec) and spec.identity not in played:
-                yield spec
-            else:
+            if self.done.delivered(spec) or spec.identity in played:
                 self.tally.kept += 1
+            elif self.done.gave_up(spec):
+                self.tally.given_up += 1
+            else:
+                yield spec
 
     async def _aggregate(self, clients: Clients) -> dict[str, Json]:
         own = {}

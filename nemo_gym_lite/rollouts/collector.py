@@ -8,15 +8,12 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from nemo_gym_lite.clients import AgentClient
+from nemo_gym_lite.clients import AgentClient, Json
 from nemo_gym_lite.errors import FailedCallError, GymError, OutputError
 from nemo_gym_lite.rollouts.plan import ATTEMPT_INDEX, KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
 from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line, say
 from nemo_gym_lite.rollouts.sink import Sink
-
-Json = dict[str, Any]
 
 _SHOW_INTERVAL_S = 0.25
 _SYNC_EVERY_TICKS = 4

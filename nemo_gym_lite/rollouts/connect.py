@@ -11,7 +11,6 @@ from nemo_gym_lite.base_resources_server import SimpleResourcesServer
 from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
 from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
 from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient
-from nemo_gym_lite.config.blocks import references
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError, GymError
@@ -131,9 +130,8 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
         raise ConfigError(
             f"agent_name: no agent {name!r} is configured", f"configured agents: {', '.join(known) or 'none'}"
         )
-    targets = {field: target for field, _, target in references(agent.config)}
-    model = by_name.get(targets.get("model_server", ""))
-    resources = by_name.get(targets.get("resources_server", ""))
+    model = by_name.get(agent.reference("model_server") or "")
+    resources = by_name.get(agent.reference("resources_server") or "")
     return Seat(
         agent,
         model,
@@ -188,7 +186,7 @@ def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
         name = waiting.pop()
         if name not in found and name in by_name:
             found.add(name)
-            waiting += [target for _, _, target in references(by_name[name].config)]
+            waiting += by_name[name].references()
     return found
 
 

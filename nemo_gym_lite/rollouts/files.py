@@ -1,12 +1,15 @@
 """The files of one output, all named after it, and how whole files are replaced without ever being torn."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import OutputError
 
 
@@ -52,19 +55,33 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OutputError: The file cannot be written; the old one is still there.
     """
-    replace_file(path, orjson.dumps(value, option=_FOR_PEOPLE))
+    with replacing(path) as file:
+        file.write(orjson.dumps(value, option=_FOR_PEOPLE))
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` through a temporary file beside it.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the block ends well.
 
     Raises:
         OutputError: The file cannot be written; the old one is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            yield file
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_rows(path: Path) -> Iterator[Json | None]:
+    """Yield the rows of a JSONL file, one at a time; None stands for a line that is no JSON object."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                row = None
+            yield row if isinstance(row, dict) else None

@@ -11,10 +11,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.files import write_json
-
-Json = dict[str, Any]
 
 _INCIDENTAL = {
     "host",

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
 from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX
-
-Json = dict[str, Any]
 
 
 def numeric_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -11,11 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.rollouts.connect import Clients
+from nemo_gym_lite.rollouts.files import read_rows
 from nemo_gym_lite.rollouts.metrics import TaskNumbers
 from nemo_gym_lite.rollouts.plan import KEY, TASK_INDEX
 from nemo_gym_lite.rollouts.progress import say
@@ -83,17 +82,13 @@ def _send(sender: Connection, server: ServerInstance, tree: Json, rollouts: Path
 def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
     """The scored rows of one agent, without prompts, responses and long texts; tasks are numbered anew."""
     numbers = TaskNumbers()
-    with rollouts.open("rb") as file:
-        for line in file:
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:  # the resume has told of it
-                continue
-            if isinstance(row, dict) and row.get("agent_ref", {}).get("name") == agent_name:
-                kept = {
-                    name: value
-                    for name, value in row.items()
-                    if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
-                }
-                counts = {name: value for name, value in (row.get("usage") or {}).items() if isinstance(value, int)}
-                yield {**kept, TASK_INDEX: numbers.of(row), "response": {"usage": counts}}
+    for row in read_rows(rollouts):
+        if row is None or row.get("agent_ref", {}).get("name") != agent_name:  # of malformed lines the resume has told
+            continue
+        kept = {
+            name: value
+            for name, value in row.items()
+            if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
+        }
+        counts = {name: value for name, value in (row.get("usage") or {}).items() if isinstance(value, int)}
+        yield {**kept, TASK_INDEX: numbers.of(row), "response": {"usage": counts}}

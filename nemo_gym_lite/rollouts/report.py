@@ -1,16 +1,13 @@
 """Writes `X_aggregate_metrics.json`, one agent and one task at a time."""
 
-import os
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
-from nemo_gym_lite.errors import OutputError
-from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.reward_profile import means
+from nemo_gym_lite.rollouts.files import OutputFiles, replacing
 from nemo_gym_lite.rollouts.metrics import AgentMetrics, RunMetrics
-
-Json = dict[str, Any]
 
 
 def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Json | None]) -> dict[str, Json]:
@@ -23,34 +20,31 @@ def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Jso
 
     Returns:
         The key metrics of each agent.
+
+    Raises:
+        OutputError: The file cannot be written; the old one is still there.
     """
-    temporary = files.metrics.with_name(f".{files.metrics.name}.{os.getpid()}")
     keys: dict[str, Json] = {}
-    try:
-        with temporary.open("wb") as file:
-            file.write(b"[")
-            for number, (name, agent) in enumerate(sorted(metrics.agents.items())):
-                file.write(b",\n" if number else b"\n")
-                summary = _summary(name, agent, own.get(name))
-                keys[name] = summary["key_metrics"]
-                file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2)[:-2])
-                file.write(b',\n  "group_level_metrics": [')
-                separator = b"\n    "
-                for group in agent.group_metrics(name):
-                    file.write(separator + orjson.dumps(group))
-                    separator = b",\n    "
-                file.write(b"\n  ]\n}")
-            file.write(b"\n]\n")
-        temporary.replace(files.metrics)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {files.metrics}: {error.strerror}") from error
+    with replacing(files.metrics) as file:
+        file.write(b"[")
+        for number, (name, agent) in enumerate(sorted(metrics.agents.items())):
+            file.write(b",\n" if number else b"\n")
+            summary = _summary(name, agent, own.get(name))
+            keys[name] = summary["key_metrics"]
+            file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2)[:-2])
+            file.write(b',\n  "group_level_metrics": [')
+            separator = b"\n    "
+            for group in agent.group_metrics(name):
+                file.write(separator + orjson.dumps(group))
+                separator = b",\n    "
+            file.write(b"\n  ]\n}")
+        file.write(b"\n]\n")
     return keys
 
 
 def _summary(name: str, agent: AgentMetrics, own: Json | None) -> Json:
     computed = agent.agent_metrics()
-    key_metrics = {key: value for key, value in computed.items() if key.startswith("mean/")}
+    key_metrics = means(computed)
     if own is not None:
         computed.update(own.get("agent_metrics") or {})
         key_metrics = own.get("key_metrics") or key_metrics

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import yaml
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ConfigError
@@ -16,8 +16,6 @@ from nemo_gym_lite.rollouts.manifest import flatten, what_decides
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.plan import PlanSettings
 from nemo_gym_lite.rollouts.source import InputSummary, check_input, check_params
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

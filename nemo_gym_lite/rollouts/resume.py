@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from nemo_gym_lite.errors import OutputError
-from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
 from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec, agent_name_of, identity
 
@@ -35,12 +33,11 @@ class Done:
 
     def owed(self, spec: Spec) -> bool:
         """Whether this rollout is still to be played: not delivered, and not failed in a way that is final."""
-        mark = spec.identity
-        return mark not in self._delivered and mark not in self._terminal
+        return not self.delivered(spec) and not self.gave_up(spec)
 
     def gave_up(self, spec: Spec) -> bool:
         """Whether this rollout failed in a way that another try would not change."""
-        return spec.identity in self._terminal and not self.delivered(spec)
+        return spec.identity in self._terminal
 
     def attempts(self, spec: Spec) -> int:
         """How often this rollout failed in earlier runs."""
@@ -96,16 +93,8 @@ def scan(files: OutputFiles, observe: Callable[[Row], None]) -> Done:
 
 
 def _rows(path: Path, done: Done) -> Iterator[Row]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                done.malformed += 1
-                continue
-            if isinstance(row, dict):
-                yield row
-            else:
-                done.malformed += 1
+    for row in read_rows(path) if path.exists() else ():
+        if row is None:
+            done.malformed += 1
+        else:
+            yield row

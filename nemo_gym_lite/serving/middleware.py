@@ -16,6 +16,7 @@ from itsdangerous import BadSignature, TimestampSigner
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.serving.asgi import send_json
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import error_body, status_of
 from nemo_gym_lite.serving.run_files import SECRET_FILE_VARIABLE
@@ -126,9 +127,7 @@ class JsonErrorMiddleware:
             if started:
                 raise
             status, body = self._explain(error)
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send_json(send, body, status)
 
     def _explain(self, error: Exception) -> tuple[int, bytes]:
         if isinstance(error, FailedCallError):
