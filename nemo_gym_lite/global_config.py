@@ -14,6 +14,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.masking import mask_secrets
+from nemo_gym_lite.row_fields import ATTEMPT_INDEX, ROLLOUT_INDEX, TASK_INDEX
 from nemo_gym_lite.serving.client import get_first_server_config_dict
 from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE
 
@@ -36,9 +37,9 @@ __all__ = [
     "set_global_config_dict",
 ]
 
-TASK_INDEX_KEY_NAME = "_ng_task_index"
-ROLLOUT_INDEX_KEY_NAME = "_ng_rollout_index"
-ATTEMPT_INDEX_KEY_NAME = "_ng_attempt_index"
+TASK_INDEX_KEY_NAME = TASK_INDEX
+ROLLOUT_INDEX_KEY_NAME = ROLLOUT_INDEX
+ATTEMPT_INDEX_KEY_NAME = ATTEMPT_INDEX
 ROLLOUT_ID_KEY_NAME = "_ng_rollout_id"
 RESPONSES_CREATE_PARAMS_KEY_NAME = "responses_create_params"
 RESPONSE_KEY_NAME = "response"

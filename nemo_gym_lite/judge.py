@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse
 
 from nemo_gym_lite.errors import FailedCallError, JudgeError
+from nemo_gym_lite.row_fields import FAILURE_CLASS, JUDGE_ERROR
 from nemo_gym_lite.server_utils import ServerClient, get_response_json, raise_for_status
 
 __all__ = ["JudgeError", "call_judge", "judge_failsafe", "reraise_judge_errors"]
@@ -85,7 +86,7 @@ def _failed_reply(error: JudgeError, arguments: list[Any]) -> JSONResponse:
     echo = body.model_dump(mode="json") if body is not None else {}
     failure = {
         "reward": 0.0,
-        "_ng_failure_class": error.failure_class,
-        "_ng_failure_judge_error": error.message,
+        FAILURE_CLASS: error.failure_class,
+        JUDGE_ERROR: error.message,
     }
     return JSONResponse(echo | failure)

@@ -11,7 +11,7 @@ from nemo_gym_lite.pass_at_k import (
     highest_k_metrics,
 )
 from nemo_gym_lite.rollouts.metrics import AgentMetrics
-from nemo_gym_lite.rollouts.plan import TASK_INDEX
+from nemo_gym_lite.row_fields import TASK_INDEX
 
 __all__ = [
     "AggregateMetricsMixin",

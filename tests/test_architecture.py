@@ -17,7 +17,8 @@ MAX_PACKAGE_LINES = 12_000
 
 FLOORS = {
     0: """
-        errors clock clients token_ids content_parts response_items responses_types chat_types openai_utils config_types
+        errors clock clients row_fields config_types
+        token_ids content_parts response_items responses_types chat_types openai_utils
         """,
     1: """
         reward_profile pass_at_k dialects routing.retry rollouts.fingerprints rollouts.plan rollouts.metrics

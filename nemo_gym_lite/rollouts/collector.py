@@ -11,17 +11,24 @@ from dataclasses import dataclass
 
 from nemo_gym_lite.clients import AgentClient, Json
 from nemo_gym_lite.errors import FailedCallError, GymError, OutputError
-from nemo_gym_lite.rollouts.plan import ATTEMPT_INDEX, KEY, ROLLOUT_INDEX, TASK_INDEX, Spec
+from nemo_gym_lite.rollouts.plan import Spec
 from nemo_gym_lite.rollouts.progress import Progress, Tally, first_line, say
 from nemo_gym_lite.rollouts.sink import Sink
+from nemo_gym_lite.row_fields import (
+    ATTEMPT_INDEX,
+    FAILURE_CLASS,
+    FAILURE_MESSAGE,
+    FAILURE_TERMINAL,
+    JUDGE_ERROR,
+    KEY,
+    NO_PERSIST,
+    ROLLOUT_INDEX,
+    TASK_INDEX,
+)
 
 _SHOW_INTERVAL_S = 0.25
 _SYNC_EVERY_TICKS = 4
 """The disk is synced at every fourth look at the display, about once a second."""
-
-_FAILURE_CLASS = "_ng_failure_class"
-_TERMINAL = "_ng_failure_terminal"
-_NO_PERSIST = "_ng_no_persist"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,9 @@ class Collector:
 
     def _fail(self, spec: Spec, failure_class: str, message: str, terminal: bool = False) -> None:
         message = message.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be written
-        row = {**spec.row, **self._labels(spec), _FAILURE_CLASS: failure_class, "_ng_failure_message": message}
+        row = {**spec.row, **self._labels(spec), FAILURE_CLASS: failure_class, FAILURE_MESSAGE: message}
         if terminal:
-            row[_TERMINAL] = True
+            row[FAILURE_TERMINAL] = True
         self._sink.failures.append(row)
         self._tally.count_failure(failure_class, message)
 
@@ -175,13 +182,13 @@ def _scored(spec: Spec, fields: Json) -> Json:
     Raises:
         FailedCallError: The agent says that it failed, or there is no reward that could be kept.
     """
-    if problem := fields.get(_FAILURE_CLASS):
-        message = str(fields.get("_ng_failure_judge_error") or fields.get("_ng_failure_message") or "")
-        raise FailedCallError(str(problem), message, terminal=bool(fields.get(_TERMINAL)))
+    if problem := fields.get(FAILURE_CLASS):
+        message = str(fields.get(JUDGE_ERROR) or fields.get(FAILURE_MESSAGE) or "")
+        raise FailedCallError(str(problem), message, terminal=bool(fields.get(FAILURE_TERMINAL)))
     reward = fields.get("reward")
     if not isinstance(reward, int | float) or not math.isfinite(reward):
         raise FailedCallError("verify_failed", f"the environment gave no finite reward but {reward!r}")
-    if fields.get(_NO_PERSIST):
+    if fields.get(NO_PERSIST):
         raise FailedCallError("not_persisted", "the environment asked not to keep this rollout")
     row = {**spec.row, **fields}
     if (usage := (fields.get("response") or {}).get("usage")) is not None:

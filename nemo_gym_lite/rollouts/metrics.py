@@ -12,7 +12,7 @@ from typing import Any
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
-from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX
+from nemo_gym_lite.row_fields import KEY, ROLLOUT_INDEX, TASK_INDEX
 
 
 def numeric_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

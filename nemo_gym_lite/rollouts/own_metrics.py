@@ -16,8 +16,8 @@ from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.files import read_rows
 from nemo_gym_lite.rollouts.metrics import TaskNumbers
-from nemo_gym_lite.rollouts.plan import KEY, TASK_INDEX
 from nemo_gym_lite.rollouts.progress import say
+from nemo_gym_lite.row_fields import KEY, TASK_INDEX
 from nemo_gym_lite.serving.near_resources import NearResources
 
 _MAX_ROWS_HERE = 5_000

@@ -15,11 +15,7 @@ import orjson
 
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
-
-KEY = "_ng_key"
-TASK_INDEX = "_ng_task_index"
-ROLLOUT_INDEX = "_ng_rollout_index"
-ATTEMPT_INDEX = "_ng_attempt_index"
+from nemo_gym_lite.row_fields import TASK_INDEX
 
 _MAX_LABEL = 1 << 63
 """A row's own label that does not fit into 64 bits is not kept; labels are for people."""

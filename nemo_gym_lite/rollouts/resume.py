@@ -7,7 +7,8 @@ from typing import Any
 from nemo_gym_lite.errors import OutputError
 from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
-from nemo_gym_lite.rollouts.plan import KEY, ROLLOUT_INDEX, TASK_INDEX, Spec, agent_name_of, identity
+from nemo_gym_lite.rollouts.plan import Spec, agent_name_of, identity
+from nemo_gym_lite.row_fields import FAILURE_TERMINAL, KEY, ROLLOUT_INDEX, TASK_INDEX
 
 Row = dict[str, Any]
 
@@ -69,7 +70,7 @@ class Done:
         if isinstance(key, str) and isinstance(index, int):
             mark = identity(key, index)
             self._attempts.set(mark, (self._attempts.get(mark) or 0) + 1)
-            if row.get("_ng_failure_terminal"):
+            if row.get(FAILURE_TERMINAL):
                 self._terminal.add(mark)
 
 

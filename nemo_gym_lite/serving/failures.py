@@ -6,6 +6,7 @@ import orjson
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import FailedCallError, JudgeError
+from nemo_gym_lite.row_fields import FAILURE_CLASS, JUDGE_ERROR
 
 ECHO = frozenset({"responses_create_params", "response"})
 """What a verify reply repeats of its request; the caller has it already."""
@@ -64,8 +65,8 @@ def verdict_of(status: int, body: bytes, what: str) -> Json:
     if "reward" not in verdict:
         shown = body[:_SHOWN_CHARS].decode(errors="replace")
         raise FailedCallError("verify_failed", f"{what} gave no reward: {shown}")
-    if verdict.get("_ng_failure_class") == "judge_failed":
-        raise JudgeError(str(verdict.get("_ng_failure_judge_error", "a judge's call failed")))
+    if verdict.get(FAILURE_CLASS) == "judge_failed":
+        raise JudgeError(str(verdict.get(JUDGE_ERROR, "a judge's call failed")))
     for field in ECHO:
         verdict.pop(field, None)
     return verdict

@@ -1,0 +1,20 @@
+"""Names of the fields that rows carry beside the user's own, the same in every file and on every hop."""
+
+KEY = "_ng_key"
+"""Hash of the task as asked and the agent's name."""
+
+TASK_INDEX = "_ng_task_index"
+ROLLOUT_INDEX = "_ng_rollout_index"
+
+ATTEMPT_INDEX = "_ng_attempt_index"
+"""How often the rollout had failed before."""
+
+FAILURE_CLASS = "_ng_failure_class"
+FAILURE_MESSAGE = "_ng_failure_message"
+JUDGE_ERROR = "_ng_failure_judge_error"
+
+FAILURE_TERMINAL = "_ng_failure_terminal"
+"""Another try would fail in the same way."""
+
+NO_PERSIST = "_ng_no_persist"
+"""The environment asks not to keep the rollout."""
