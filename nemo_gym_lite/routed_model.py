@@ -163,6 +163,23 @@ class RoutedModelClient:
         """Answer a Chat Completions request."""
         raise NotImplementedError(f"{type(self).__name__} does not define chat")
 
+    async def ask(self, session_id: str, path: str, body: Json) -> Json | None:
+        """The endpoints' answer, None if the prompt does not fit into the model.
+
+        Raises:
+            FailedCallError: There was none to be had.
+        """
+        try:
+            return await self.router.call(session_id, path, body)
+        except EndpointError as error:
+            if not self.forgives(error):
+                raise
+            return None
+
+    def forgives(self, error: EndpointError) -> bool:
+        """Whether a refusal is answered with nothing: it says that the prompt does not fit into the model."""
+        return error.status == 400 and any(text in error.body for text in _OVERFLOWS)
+
     def end_session(self, session_id: str) -> None:
         """Forget a finished session; unknown ids are ignored."""
         self.router.end_session(session_id)
@@ -223,11 +240,6 @@ def model_of(params: Json, configured: str) -> str:
             "add `+responses_create_params.model=...` or `policy_model_name`",
         )
     return str(model)
-
-
-def is_overflow(error: EndpointError) -> bool:
-    """Whether a refusal says that the prompt does not fit into the model."""
-    return error.status == 400 and any(text in error.body for text in _OVERFLOWS)
 
 
 def _config_class(server: type[RoutedModel]) -> type[RoutedModelConfig]:

@@ -12,13 +12,11 @@ from nemo_gym_lite.dialects.chat import to_chat
 from nemo_gym_lite.dialects.outcomes import empty_chat
 from nemo_gym_lite.dialects.reply import empty_response, to_response
 from nemo_gym_lite.dialects.settings import DialectSettings
-from nemo_gym_lite.errors import EndpointError
 from nemo_gym_lite.routed_model import (
     BaseUrls,
     RoutedModel,
     RoutedModelClient,
     RoutedModelConfig,
-    is_overflow,
     model_of,
 )
 from nemo_gym_lite.routing.endpoint import Endpoint
@@ -63,18 +61,13 @@ class AzureOpenAIModelClient(RoutedModelClient):
         return await self._call(session_id, {**body, "model": model}) or empty_chat(model, "length", time.time())
 
     async def _call(self, session_id: str, body: Json) -> Json | None:
-        """The deployment's answer, None if the prompt does not fit into the model."""
+        """The deployment's answer, as `ask` gives it."""
         if "max_tokens" in body:  # reasoning models know only the newer name
             body["max_completion_tokens"] = body.pop("max_tokens")
         path = "/chat/completions"
         if not self._whole_urls:
             path = f"/openai/deployments/{quote(body['model'], safe='')}{path}"
-        try:
-            return await self.router.call(session_id, path, body)
-        except EndpointError as error:
-            if not is_overflow(error):
-                raise
-            return None
+        return await self.ask(session_id, path, body)
 
 
 class AzureOpenAIModel(RoutedModel):

@@ -11,13 +11,12 @@ from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.dialects.outcomes import empty_chat
 from nemo_gym_lite.dialects.reply import empty_response
 from nemo_gym_lite.dialects.settings import DialectSettings
-from nemo_gym_lite.errors import ConfigError, EndpointError
+from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.routed_model import (
     BaseUrls,
     RoutedModel,
     RoutedModelClient,
     RoutedModelConfig,
-    is_overflow,
     model_of,
 )
 from nemo_gym_lite.routing.endpoint import Endpoint
@@ -63,22 +62,14 @@ class OpenAIModelClient(RoutedModelClient):
         body = {**self._extra, **params, "model": model_of(params, self._model)}
         if self._drops_reasoning and isinstance(body["input"], list):
             body["input"] = [item for item in body["input"] if item.get("type") != "reasoning"]
-        try:
-            return await self.router.call(session_id, "/responses", body)
-        except EndpointError as error:
-            if not is_overflow(error):
-                raise
-        return empty_response(params, DialectSettings(body["model"]), "max_output_tokens", time.time())
+        answer = await self.ask(session_id, "/responses", body)
+        return answer or empty_response(params, DialectSettings(body["model"]), "max_output_tokens", time.time())
 
     async def chat(self, body: Json, session_id: str) -> Json:
         """Answer a Chat Completions request."""
         body = {**self._extra, **body, "model": model_of(body, self._model)}
-        try:
-            return await self.router.call(session_id, "/chat/completions", body)
-        except EndpointError as error:
-            if not is_overflow(error):
-                raise
-        return empty_chat(body["model"], "length", time.time())
+        answer = await self.ask(session_id, "/chat/completions", body)
+        return answer or empty_chat(body["model"], "length", time.time())
 
 
 class OpenAIModel(RoutedModel):

@@ -124,12 +124,12 @@ class VLLMModelClient(RoutedModelClient):
         settings = self._settings_for(params)
         if self._native:
             body = prepare_common(params, settings)
-            answer = await self._call(session_id, "/responses", body)
+            answer = await self.ask(session_id, "/responses", body)
             return answer or empty_response(params, settings, "max_output_tokens", time.time())
         body = to_chat(params, settings)
         if ends_without_call(body, settings):
             return empty_response(params, settings, "content_filter", time.time())
-        answer = await self._call(session_id, "/chat/completions", body)
+        answer = await self.ask(session_id, "/chat/completions", body)
         if answer is None:
             return empty_response(params, settings, "max_output_tokens", time.time())
         return to_response(answer, params, settings)
@@ -140,7 +140,7 @@ class VLLMModelClient(RoutedModelClient):
         prepared = prepare_chat(body, settings)
         if ends_without_call(prepared, settings):
             return empty_chat(settings.model, "content_filter", time.time())
-        answer = await self._call(session_id, "/chat/completions", prepared)
+        answer = await self.ask(session_id, "/chat/completions", prepared)
         if answer is None:
             return empty_chat(settings.model, "length", time.time())
         if settings.return_token_id_information:
@@ -149,17 +149,13 @@ class VLLMModelClient(RoutedModelClient):
             choice["logprobs"] = None
         return answer
 
-    async def _call(self, session_id: str, path: str, body: Json) -> Json | None:
-        """The servers' answer, None if the prompt does not fit into the model."""
-        try:
-            return await self.router.call(session_id, path, body)
-        except EndpointError as error:
-            if not is_context_overflow(error.status, error.body):
-                raise
-            if not self._has_overflowed:  # it is no failure, but it must not go unnoticed
-                self._has_overflowed = True
-                logger.warning("first prompt that does not fit, answered with nothing: %s", error.message)
-            return None
+    def forgives(self, error: EndpointError) -> bool:
+        """Whether a refusal is answered with nothing: prompt or answer do not fit; the first one is logged."""
+        overflows = is_context_overflow(error.status, error.body)
+        if overflows and not self._has_overflowed:  # it is no failure, but it must not go unnoticed
+            self._has_overflowed = True
+            logger.warning("first prompt that does not fit, answered with nothing: %s", error.message)
+        return overflows
 
     def _settings_for(self, params: Json) -> DialectSettings:
         """The configured model wins over the request's, unless none is configured."""
