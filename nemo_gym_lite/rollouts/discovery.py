@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from omegaconf import DictConfig, OmegaConf
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import Composed
+from nemo_gym_lite.config.interpolation import resolved
 from nemo_gym_lite.config.servers import ServerInstance, server_instances
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -59,7 +59,7 @@ async def find_servers(composed: Composed[CollectOptions], http: aiohttp.ClientS
             f"no `ng_run` answers on {head.host}:{head.port}, and no config_paths say what to start",
             'start `ng_run "+config_paths=[...]"` in another terminal, or add +config_paths=[...] to this command',
         )
-    return Neighbours(composed.servers, plain(composed.tree), running=False)
+    return Neighbours(composed.servers, resolved(composed.tree), running=False)
 
 
 def _describe(servers: Sequence[ServerInstance]) -> Mapping[str, Any]:
@@ -72,9 +72,3 @@ def _describe(servers: Sequence[ServerInstance]) -> Mapping[str, Any]:
         )
         for server in servers
     }
-
-
-def plain(tree: DictConfig) -> Json:
-    """The tree as resolved plain data."""
-    container: Any = OmegaConf.to_container(tree, resolve=True)
-    return dict(container)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import yaml
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ConfigError
@@ -96,14 +96,9 @@ def _prompt(path: Path) -> dict[str, str]:
     found = find(path)
     if found is None:
         raise ConfigError(f"prompt_config: no such file: {path}")
-    try:
-        prompt = yaml.safe_load(found.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"prompt_config: {found} is not YAML: {error}") from None
-    if (
-        not isinstance(prompt, dict)
-        or not isinstance(prompt.get("user"), str)
-        or not all(key in {"user", "system"} and isinstance(value, str) for key, value in prompt.items())
+    prompt = read_yaml(found)
+    if "user" not in prompt or not all(
+        key in {"user", "system"} and isinstance(value, str) for key, value in prompt.items()
     ):
         raise ConfigError(f"prompt_config: {found} must hold `user` and, optionally, `system`, both texts")
     return prompt

@@ -8,11 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.interpolation import resolved
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.rollouts import own_metrics
 from nemo_gym_lite.rollouts.connect import connect, seats
-from nemo_gym_lite.rollouts.discovery import plain
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.report import write_metrics
@@ -100,7 +100,7 @@ def test_a_run_without_rows_writes_an_empty_list(tmp_path):
 
 async def test_an_environments_metrics_are_the_same_in_a_process_of_their_own(tmp_path, monkeypatch):
     composed = compose(["+config_paths=[configs/quickstart.yaml]"], NoOptions)
-    tree = plain(composed.tree)
+    tree = resolved(composed.tree)
     placed = seats(composed.servers, ["gsm8k_simple_agent"])
     path = tmp_path / "out.jsonl"
     found = [row | {"agent_ref": {"name": "gsm8k_simple_agent"}, "extracted_answer": "4"} for row in rows(40, 10)]
