@@ -1,0 +1,72 @@
+"""Where an episode is right now: who waits for what, so that a run that hangs can say so.
+
+Whoever plays an episode puts it into `CURRENT`; what happens further down the line notes its turn, its stage and its
+endpoint there, without knowing who reads it.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import islice
+
+
+@dataclass(eq=False, slots=True)
+class Episode:
+    """One rollout being played.
+
+    Attributes:
+        label: What a person calls it, as `task 17, rollout 2`.
+        began_s: When it began, in seconds of `time.monotonic`.
+        turns: Model calls begun so far.
+        stage: What it waits for: `start`, `seed`, `model`, `tool NAME` or `verify`.
+        endpoint: Base URL that its last model call went to; None before the first.
+    """
+
+    label: str
+    began_s: float
+    turns: int = 0
+    stage: str = "start"
+    endpoint: str | None = None
+
+
+CURRENT: ContextVar[Episode | None] = ContextVar("episode", default=None)
+"""The episode that the running task plays; None in a server, which plays nobody's."""
+
+
+def at_stage(stage: str) -> None:
+    """Note what the current episode, if there is one, waits for from now on."""
+    episode = CURRENT.get()
+    if episode is not None:
+        episode.stage = stage
+
+
+def at_endpoint(base_url: str) -> None:
+    """Note that the current episode, if there is one, begins a request to `base_url`."""
+    episode = CURRENT.get()
+    if episode is not None:
+        episode.endpoint = base_url
+
+
+class Episodes:
+    """Those that a process plays now, oldest first."""
+
+    def __init__(self) -> None:
+        self._playing: dict[Episode, None] = {}
+
+    def begin(self, label: str, now_s: float) -> Episode:
+        """Note that an episode begins, and make it the running task's; `end` must follow."""
+        episode = Episode(label, now_s)
+        self._playing[episode] = None
+        CURRENT.set(episode)
+        return episode
+
+    def end(self, episode: Episode) -> None:
+        """Forget an episode."""
+        del self._playing[episode]
+        CURRENT.set(None)
+
+    def oldest(self, count: int) -> list[Episode]:
+        """The `count` that have been playing for longest, or all if there are fewer."""
+        return list(islice(self._playing, count))
+
+    def __len__(self) -> int:
+        return len(self._playing)
