@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("nemo_gym_lite", "responses_api_models", "resources_servers", "benchmarks")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
-MAX_PACKAGE_LINES = 12_000
+MAX_PACKAGE_LINES = 14_500
 
 FLOORS = {
     0: """
@@ -21,7 +21,8 @@ FLOORS = {
         token_ids content_parts response_items responses_types chat_types openai_utils
         """,
     1: """
-        reward_profile pass_at_k dialects routing.retry rollouts.fingerprints rollouts.plan rollouts.metrics
+        reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
+        rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
         """,
     2: """
         routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options

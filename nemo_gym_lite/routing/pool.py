@@ -13,11 +13,12 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 from nemo_gym_lite.clock import Clock
 from nemo_gym_lite.errors import EndpointError, NoHealthyEndpointError
+from nemo_gym_lite.routing.endpoint_state import EndpointState
 from nemo_gym_lite.routing.retry import MISCONFIGURED_STATUSES
+from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 
 FIRST_REST_S = 0.5
 """A first rest is short, so that a hiccup costs little; each rest in a row is twice the one before, up to
@@ -31,33 +32,6 @@ QUIET_S = 60.0
 """An endpoint that goes in and out is reported once in this time."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class EndpointState:
-    """What the pool knows of one endpoint. Times are clock seconds."""
-
-    base_url: str
-    in_flight: int = 0
-    sessions: int = 0
-    failures: int = 0  # consecutive; one success resets it
-    rests: int = 0  # consecutive; one success resets it
-    down: bool = False
-    probing: bool = False
-    rest_until_s: float = 0.0
-    pause_until_s: float = 0.0
-    last_error: EndpointError | None = None
-    reported: set[str] = field(default_factory=set)  # failure classes already logged
-    outage_logged: bool = False
-    quiet_until_s: float = 0.0
-
-    def opens_s(self) -> float:
-        """When it takes requests again; it may be the past."""
-        return max(self.rest_until_s, self.pause_until_s)
-
-    def __repr__(self) -> str:
-        state = "down" if self.down else "up"
-        return f"<{self.base_url} {state} in_flight={self.in_flight} sessions={self.sessions}>"
 
 
 class EndpointPool:
@@ -114,9 +88,11 @@ class EndpointPool:
         state.probing = state.down
         return state
 
-    def succeeded(self, state: EndpointState) -> None:
-        """The request was answered."""
+    def succeeded(self, state: EndpointState, latency_s: float = 0.0) -> None:
+        """The request was answered after `latency_s` seconds."""
         state.in_flight -= 1
+        state.answered += 1
+        state.time_answer(latency_s)
         self._revive(state)
 
     def abandoned(self, state: EndpointState) -> None:
@@ -129,6 +105,7 @@ class EndpointPool:
     def failed(self, session_id: str, state: EndpointState, error: EndpointError) -> None:
         """The request failed: moves the session, and trips or pauses the endpoint if that is called for."""
         state.in_flight -= 1
+        state.failed += 1
         if not error.retryable:  # the request's fault, so the endpoint lives
             self._revive(state)
             return
@@ -155,6 +132,11 @@ class EndpointPool:
         """Whether an endpoint outside `avoid` would take a request now."""
         now = self._clock.now()
         return any(self._is_open(state, now) for state in self.states if state not in avoid)
+
+    def snapshot(self) -> tuple[EndpointSnapshot, ...]:
+        """How the endpoints are doing, in the order in which they were configured."""
+        now = self._clock.now()
+        return tuple(state.snapshot(now) for state in self.states)
 
     def __repr__(self) -> str:
         return f"<EndpointPool {' '.join(map(repr, self.states))}>"

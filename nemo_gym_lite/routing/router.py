@@ -10,9 +10,10 @@ import orjson
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.clock import Clock
 from nemo_gym_lite.errors import EndpointError
+from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.pool import EndpointPool, EndpointState
-from nemo_gym_lite.routing.retry import CallBudget, RetryPolicy
+from nemo_gym_lite.routing.retry import BUSY_STATUSES, CallBudget, RetryPolicy
 
 
 class Router:
@@ -28,6 +29,9 @@ class Router:
         clock: Source of time.
         max_in_flight: Calls at the same time, None for no limit; further ones queue.
         rng: Source of the jitter.
+
+    Attributes:
+        stats: What became of the requests so far.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Router:
         rng: random.Random | None = None,
     ) -> None:
         self.pool = pool
+        self.stats = CallStats()
         self._endpoints = dict(zip(pool.states, endpoints, strict=True))
         self._policy, self._clock, self._rng = policy, clock, rng or random.Random()
         self._slots: AbstractAsyncContextManager[None] = (
@@ -68,10 +73,12 @@ class Router:
         avoid: Collection[EndpointState] = ()
         while True:
             state = await self.pool.acquire(session_id, avoid, budget.ends_s)
+            began_s = self._clock.now()
             try:
                 answer = await self._endpoints[state].post(path, payload, session_id)
             except EndpointError as error:
                 self.pool.failed(session_id, state, error)
+                self.stats.add_failure(error.failure_class, busy=error.status in BUSY_STATUSES)
                 tried.append(state)
                 fresh = self.pool.has_open(tried)
                 wait_s = budget.next_wait_s(error, self._clock.now(), fresh=fresh, rng=self._rng)
@@ -82,7 +89,9 @@ class Router:
                 self.pool.abandoned(state)
                 raise
             else:
-                self.pool.succeeded(state)
+                latency_s = self._clock.now() - began_s
+                self.pool.succeeded(state, latency_s)
+                self.stats.add(latency_s, answer.get("usage"))
                 return answer
             avoid = tried if fresh else (state,)
             await self._clock.sleep(wait_s)
