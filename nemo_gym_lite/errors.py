@@ -23,6 +23,8 @@ its `args`, so errors pickle.
 
 from collections.abc import Mapping
 
+from nemo_gym_lite.clients import Json
+
 
 class GymError(Exception):
     """Anything nemo_gym_lite raises on purpose.
@@ -93,13 +95,20 @@ class FailedCallError(GymError):
             `bad_request`, `bad_reply`, `seed_failed`, `verify_failed`, `judge_failed`, `agent_failed`,
             `not_persisted`.
         terminal: A later run need not try this rollout again, because it would fail the same way.
+        cause: Of a check in a process of its own, how that ended: `timeout`, `crash` or `out_of_memory`; else empty.
+        played: What the rollout had by then, kept in its line of the sidecar: `usage` of the turns that were answered,
+            and `response` if nothing but the check is missing, so that `ng_verify_rollouts` can make up for it.
     """
 
-    def __init__(self, failure_class: str, message: str, hint: str = "", *, terminal: bool = False) -> None:
+    def __init__(
+        self, failure_class: str, message: str, hint: str = "", *, terminal: bool = False, cause: str = ""
+    ) -> None:
         super().__init__(message, hint)
         self.args = (failure_class, message, hint)
         self.failure_class = failure_class
         self.terminal = terminal
+        self.cause = cause
+        self.played: Json = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))

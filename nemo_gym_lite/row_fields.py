@@ -11,6 +11,9 @@ ATTEMPT_INDEX = "_ng_attempt_index"
 
 FAILURE_CLASS = "_ng_failure_class"
 FAILURE_MESSAGE = "_ng_failure_message"
+FAILURE_CAUSE = "_ng_failure_cause"
+"""How the process of a check ended: timeout, crash or out_of_memory."""
+
 JUDGE_ERROR = "_ng_failure_judge_error"
 
 FAILURE_TERMINAL = "_ng_failure_terminal"

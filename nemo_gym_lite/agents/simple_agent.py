@@ -67,14 +67,20 @@ class SimpleAgentLoop:
         """Play one episode and return `response`, `reward` and the environment's fields."""
         session_id = uuid4().hex
         session = self._resources.open(session_id)
+        so_far: Json = {}
         try:
             async with asyncio.timeout(self._episode_s):
                 await session.seed(row)
-                response = await self.play(row["responses_create_params"], session, session_id)
+                response = await self.play(row["responses_create_params"], session, session_id, so_far)
+                so_far["response"] = response
                 return {"response": response, **await self._verdict(row, response, session)}
+        except FailedCallError as failure:
+            failure.played = so_far
+            raise
         except TimeoutError as error:
-            message = f"the episode took longer than {self._episode_s:g} s"
-            raise FailedCallError("timeout", message) from error
+            too_long = FailedCallError("timeout", f"the episode took longer than {self._episode_s:g} s")
+            too_long.played = so_far
+            raise too_long from error
         finally:
             self._model.end_session(session_id)
 
@@ -83,8 +89,16 @@ class SimpleAgentLoop:
             return {"reward": self._config.skip_verification_reward, "verification_skipped": True}
         return await session.verify({**row, "response": response})
 
-    async def play(self, params: Json, session: ResourcesSession, session_id: str) -> Json:
-        """Play all turns; the last response, with the output of all turns and their summed usage."""
+    async def play(self, params: Json, session: ResourcesSession, session_id: str, so_far: Json | None = None) -> Json:
+        """Play all turns; the last response, with the output of all turns and their summed usage.
+
+        Args:
+            params: Responses create params.
+            session: The environment's session.
+            session_id: Id of the episode, for the model.
+            so_far: Gets the `usage` after every turn, so that a failed episode's tokens are counted too.
+        """
+        so_far = {} if so_far is None else so_far
         conversation = _items(params["input"])
         prompt_length = len(conversation)
         params = {**params, "input": conversation}
@@ -95,6 +109,7 @@ class SimpleAgentLoop:
             output = response["output"]
             conversation += output
             usage = add_usage(usage, response.get("usage"))
+            so_far.update({"usage": usage} if usage else {})
             steps += 1
             calls = [item for item in output if item["type"] == "function_call"]
             if response.get("incomplete_details") or (not calls and _speaks(output)):

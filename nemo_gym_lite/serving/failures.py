@@ -27,6 +27,8 @@ def error_body(error: FailedCallError) -> bytes:
         "message": error.message,
         "hint": error.hint,
         "terminal": error.terminal,
+        "cause": error.cause,
+        "played": error.played,
     }
     return orjson.dumps({"error": details})
 
@@ -42,12 +44,16 @@ def failure_of(status: int, body: bytes, otherwise: str, what: str) -> FailedCal
     """
     details = _error_details(body)
     if "class" in details:
-        return FailedCallError(
+        failure = FailedCallError(
             str(details["class"]),
             str(details.get("message", "")),
             str(details.get("hint", "")),
             terminal=bool(details.get("terminal")),
+            cause=str(details.get("cause") or ""),
         )
+        played = details.get("played")
+        failure.played = played if isinstance(played, dict) else {}
+        return failure
     shown = body[:_SHOWN_CHARS].decode(errors="replace")
     # A body that does not validate is the row's own fault, so no later run has to try it again.
     return FailedCallError(otherwise, f"{what} answered {status}: {shown}", terminal=status == 422)

@@ -163,6 +163,30 @@ async def test_a_models_failure_keeps_its_class(world, row):
     assert failure.value.failure_class == "server_error"
 
 
+async def test_a_failed_episode_tells_what_its_answered_turns_used(world, row):
+    world.model.turns = [[call("add", '{"by": 1}')]]
+    world.model.extras = [{"usage": usage(10, 5)}]
+    agent = await world.agent()
+
+    with pytest.raises(FailedCallError, match="the script is over") as failure:
+        await agent.run(row)
+
+    assert failure.value.played == {"usage": usage(10, 5)}
+
+
+async def test_an_episode_that_only_its_check_fails_keeps_its_response(world, row):
+    world.model.turns = [[message("done")]]
+    world.model.extras = [{"usage": usage(10, 5)}]
+    agent = await world.agent()
+
+    with pytest.raises(FailedCallError) as failure:
+        await agent.run({**row, "start": None})  # `None >= 3` in its check
+
+    assert failure.value.failure_class == "verify_failed"
+    assert failure.value.played["response"]["output"] == [message("done")]
+    assert failure.value.played["usage"] == usage(10, 5)
+
+
 async def test_a_tool_that_never_answers_fails_the_episode_in_time(world, row):
     world.model.turns = [[call("stall", "{}")]]
     agent = await world.agent(Deadlines(tool_s=0.2))
