@@ -45,7 +45,9 @@ def _report(request: Request, outcome: Outcome) -> int:
         for name, count in tally.failure_classes.items():
             say(f"  {count} {name}, for instance: {first_lines(tally.first_failures[name])}")
     if tally.given_up:
-        say(f"{tally.given_up} failed for good in an earlier run and were not tried again: {files.failures}")
+        attempts = request.options.max_rollout_attempts
+        say(f"{tally.given_up} failed for good or {attempts} times in earlier runs and were not tried again:")
+        say(f"  {files.failures}; +max_rollout_attempts={attempts + 1} tries those again that failed {attempts} times")
     say(f"rollouts: {files.rollouts}")
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")

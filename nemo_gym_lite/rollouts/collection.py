@@ -77,7 +77,8 @@ class Collection:
         self.sink = Sink(self.files)
         try:
             self.metrics = RunMetrics()
-            self.done = Done() if self._overwrites else scan(self.files, self.metrics.add)
+            attempts = request.options.max_rollout_attempts
+            self.done = Done(attempts) if self._overwrites else scan(self.files, self.metrics.add, attempts)
         except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
             raise

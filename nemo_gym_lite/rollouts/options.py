@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.rollouts.resume import MAX_ROLLOUT_ATTEMPTS
 
 
 class CollectOptions(BaseModel):
@@ -44,6 +45,9 @@ class CollectOptions(BaseModel):
     resume_from_cache: Annotated[
         bool, Field(description="finish what an earlier run began; false refuses an output that has rows")
     ] = True
+    max_rollout_attempts: Annotated[
+        PositiveInt, Field(description="failures, over all runs, after which a rollout is given up")
+    ] = MAX_ROLLOUT_ATTEMPTS
     overwrite: Annotated[bool, Field(description="delete the output's four files first")] = False
     accept_changes: Annotated[
         bool, Field(description="append although model, sampling or agent changed since the output was begun")

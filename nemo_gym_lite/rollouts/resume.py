@@ -12,9 +12,15 @@ from nemo_gym_lite.row_fields import FAILURE_TERMINAL, KEY, ROLLOUT_INDEX, TASK_
 
 Row = dict[str, Any]
 
+MAX_ROLLOUT_ATTEMPTS = 3
+"""How often a rollout may fail, over all runs, before it is given up."""
+
 
 class Done:
     """The rollouts that an output already holds, and how often each of the others failed so far.
+
+    Args:
+        max_attempts: Failures after which a rollout is given up, counted over all runs.
 
     Attributes:
         rows: Scored rollouts found.
@@ -22,7 +28,8 @@ class Done:
         malformed: Lines that are not JSON objects; they are left where they are, and owed again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_attempts: int = MAX_ROLLOUT_ATTEMPTS) -> None:
+        self._max_attempts = max_attempts
         self._delivered = FingerprintTable()
         self._attempts = FingerprintTable()
         self._terminal = FingerprintTable()
@@ -33,12 +40,12 @@ class Done:
         return spec.identity in self._delivered
 
     def owed(self, spec: Spec) -> bool:
-        """Whether this rollout is still to be played: not delivered, and not failed in a way that is final."""
+        """Whether this rollout is still to be played: neither delivered nor given up."""
         return not self.delivered(spec) and not self.gave_up(spec)
 
     def gave_up(self, spec: Spec) -> bool:
-        """Whether this rollout failed in a way that another try would not change."""
-        return spec.identity in self._terminal
+        """Whether this rollout failed as often as it may, or in a way that another try would not change."""
+        return self.attempts(spec) >= self._max_attempts or spec.identity in self._terminal
 
     def attempts(self, spec: Spec) -> int:
         """How often this rollout failed in earlier runs."""
@@ -74,17 +81,18 @@ class Done:
                 self._terminal.add(mark)
 
 
-def scan(files: OutputFiles, observe: Callable[[Row], None]) -> Done:
+def scan(files: OutputFiles, observe: Callable[[Row], None], max_attempts: int = MAX_ROLLOUT_ATTEMPTS) -> Done:
     """Read an output and its sidecar once, a line at a time.
 
     Args:
         files: The output; files that are not there count as empty.
         observe: Called with every distinct scored row, to take it into the metrics.
+        max_attempts: Failures after which a rollout is given up, counted over all runs.
 
     Raises:
         OutputError: The output was written by another program.
     """
-    done = Done()
+    done = Done(max_attempts)
     for row in _rows(files.rollouts, done):
         if done.note_rollout(row, files.rollouts):
             observe(row)
