@@ -23,7 +23,7 @@ FLOORS = {
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
-        rollouts.vitals rollouts.watchdog rollouts.history
+        rollouts.vitals rollouts.watchdog rollouts.history rollouts.shards
         """,
     2: """
         routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options

@@ -66,7 +66,7 @@ class Tally:
     Attributes:
         total: Rollouts that the plan holds.
         kept: Rollouts found finished when the run began.
-        given_up: Rollouts that failed for good before the run began; they are not tried again.
+        given_up: Rollouts that failed for good, or as often as they may, before the run began.
         delivered: Rollouts scored and written by this run.
         failed: Rollouts of this run that ended in the sidecar.
         in_flight: Rollouts being played now.
@@ -92,6 +92,11 @@ class Tally:
         """Rollouts that are out of the way: kept, given up, delivered or failed."""
         return self.kept + self.given_up + self.delivered + self.failed
 
+    @property
+    def left(self) -> int:
+        """Rollouts that are not out of the way, at most: what is kept is only found on the way."""
+        return max(0, self.total - self.ended)
+
     def count_failure(self, failure_class: str, message: str) -> None:
         """Count a rollout that ended in the sidecar."""
         self.failed += 1
@@ -116,6 +121,7 @@ class Progress:
         self._tally = tally
         self._stream = stream or sys.stderr
         self._began = self._last_line = time.monotonic()
+        self._told: set[str] = set()  # failure classes
         self._bar: tqdm[NoReturn] | None = None
         if self._stream.isatty():
             self._bar = tqdm(
@@ -128,7 +134,10 @@ class Progress:
             )
 
     def show(self) -> None:
-        """Show the state of now."""
+        """Show the state of now, and the first failure of each class when it is new."""
+        for failure_class in self._tally.first_failures.keys() - self._told:
+            self._told.add(failure_class)
+            say(f"first {failure_class}: {first_line(self._tally.first_failures[failure_class])}")
         if self._bar is not None:
             self._bar.set_postfix_str(self._tally.postfix(), refresh=False)
             self._bar.n = self._tally.ended

@@ -9,10 +9,13 @@ from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
+from nemo_gym_lite.rollouts.crew import LocalCrew
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
 from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.request import Request
+from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
 from nemo_gym_lite.serving.upstreams import silent_upstreams
@@ -35,6 +38,9 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
         clients = connect(placed, http, options.deadlines, neighbours.tree)
         stack.push_async_callback(clients.close)
+        ticker = Ticker()
+        crew = LocalCrew(Player(clients.agents, options.deadlines.episode_s), clients.models, ticker)
+        stack.push_async_callback(crew.close)
         collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(neighbours.tree))
         stack.callback(collection.close)
         if not neighbours.running:
@@ -44,7 +50,7 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
             say(f"warning: {line}")
         _say_beginning(collection, neighbours)
         with _stopping_on_signals(collection):
-            return await collection.run(clients)
+            return await collection.run(crew, clients, ticker)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A written line survives a SIGKILL of ours, because it is the kernel's from then 
 of the host; the collector calls it about once a second, which costs nothing beside a sync per row.
 """
 
+import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -44,12 +45,15 @@ class JsonlFile:
         self._dirty = False
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one line.
+        """Write a record as one line; see `write`."""
+        self.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
+
+    def write(self, line: bytes) -> None:
+        """Write one line, which ends with its newline.
 
         Raises:
             OutputError: The line could not be written whole; what was written of it is taken back.
         """
-        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
         try:
             written = os.write(self._fd, line)
             while written < len(line):
@@ -61,10 +65,17 @@ class JsonlFile:
         self._dirty = True
 
     def sync(self) -> None:
-        """Ask the disk to keep what was written; blocks for milliseconds, so call it off the event loop."""
+        """Ask the disk to keep what was written; blocks for milliseconds, so call it off the event loop.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
         if self._dirty:
             self._dirty = False
-            os.fsync(self._fd)
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
 
     def clear(self) -> None:
         """Delete every line."""
@@ -139,6 +150,10 @@ class Sink:
         """Ask the disk to keep what was written."""
         self.rollouts.sync()
         self.failures.sync()
+
+    async def sync_aside(self) -> None:
+        """The same, off the event loop."""
+        await asyncio.to_thread(self.sync)
 
     def close(self) -> None:
         """Close both."""

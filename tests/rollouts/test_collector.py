@@ -7,10 +7,11 @@ import orjson
 import pytest
 
 from nemo_gym_lite.errors import ConfigError, FailedCallError, OutputError
-from nemo_gym_lite.rollouts.collector import Collector, CollectorSettings
+from nemo_gym_lite.rollouts.collector import Collector
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.plan import PlanSettings, Task, plan
-from nemo_gym_lite.rollouts.progress import Progress, Tally
+from nemo_gym_lite.rollouts.player import Player
+from nemo_gym_lite.rollouts.progress import Tally
 from nemo_gym_lite.rollouts.sink import Sink
 
 
@@ -34,7 +35,7 @@ class Agent:
 
 
 class Run:
-    def __init__(self, tmp_path, play, count=20, **settings):
+    def __init__(self, tmp_path, play, count=20, limit=5, episode_s=3600.0, drain_s=30.0):
         self.files = OutputFiles(tmp_path / "out.jsonl")
         self.sink = Sink(self.files)
         self.agent = Agent(play)
@@ -42,11 +43,11 @@ class Run:
         self.pulled = 0
         self.collector = Collector(
             self._specs(count),
-            {"a": self.agent},
+            Player({"a": self.agent}, episode_s).play,
             self.sink,
             self.tally,
-            lambda row: None,
-            CollectorSettings(**{"concurrency": 5, **settings}),
+            limit=limit,
+            drain_s=drain_s,
         )
 
     def _specs(self, count):
@@ -57,7 +58,7 @@ class Run:
 
     async def play(self):
         try:
-            await self.collector.run(Progress(self.tally))
+            await self.collector.run()
         finally:
             self.sink.close()
 
@@ -158,7 +159,7 @@ async def never_waits(play, row):
 
 
 async def test_no_more_slots_are_made_than_rollouts_are_asked_for(tmp_path):
-    run = Run(tmp_path, scored, count=3, concurrency=10**12)
+    run = Run(tmp_path, scored, count=3, limit=10**12)
     await run.play()
 
     assert len(run.rollouts) == 3
@@ -229,6 +230,51 @@ async def test_an_output_that_cannot_be_written_ends_the_run_with_its_error(tmp_
     def refuse(record):
         raise OutputError("cannot write: no space left on device")
 
-    monkeypatch.setattr(run.sink.rollouts, "append", refuse)
+    monkeypatch.setattr(run.sink.rollouts, "write", refuse)
     with pytest.raises(OutputError, match="no space"):
         await run.play()
+
+
+async def test_a_higher_limit_opens_slots_at_once_and_a_lower_one_lets_rollouts_finish(tmp_path):
+    gates = [asyncio.Event() for _ in range(20)]
+
+    async def wait(n):
+        await gates[n].wait()
+        return scored(n)
+
+    run = Run(tmp_path, wait, limit=2)
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.02)
+    assert run.agent.playing == 2
+    run.collector.resize(6)
+    await asyncio.sleep(0.02)
+    assert run.agent.playing == 6
+
+    run.collector.resize(3)
+    await asyncio.sleep(0.02)
+    assert run.agent.playing == 6
+    for gate in gates[:5]:
+        gate.set()
+    await asyncio.sleep(0.02)
+    assert (run.agent.playing, run.agent.plays) == (3, 8)
+    for gate in gates:
+        gate.set()
+    await playing
+
+    assert len(run.rollouts) == 20
+    assert run.agent.most == 6
+
+
+async def test_what_a_failed_rollout_had_so_far_is_kept_in_the_sidecar(tmp_path):
+    def fail(n):
+        error = FailedCallError("verify_failed", "the check crashed")
+        error.played = {"response": {"output": []}, "usage": {"total_tokens": 7}}
+        raise error
+
+    run = Run(tmp_path, fail, count=1)
+    await run.play()
+
+    [failure] = run.failures
+    assert failure["usage"] == {"total_tokens": 7}
+    assert failure["response"] == {"output": []}
+    assert "reward" not in failure

@@ -1,0 +1,23 @@
+"""Runs what goes on beside the rollouts, for as long as they play."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from nemo_gym_lite.errors import GymError
+
+
+async def beside(main: Coroutine[Any, Any, None], duties: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run `main` to its end with `duties` beside it, which are cancelled then.
+
+    Raises:
+        GymError: What `main` raised, or the duty that failed first; everything else is cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(duty) for duty in duties]
+            await main
+            for task in tasks:
+                task.cancel()
+    except* GymError as errors:
+        raise errors.exceptions[0] from None

@@ -1,0 +1,85 @@
+"""Keeps the manifest of an output: compares what is asked with what it was begun with, and notes how a run ended."""
+
+import os
+import resource
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest, load_manifest, now, refuse_changes, versions
+from nemo_gym_lite.rollouts.metrics import RunMetrics
+from nemo_gym_lite.rollouts.progress import Tally, say
+from nemo_gym_lite.rollouts.request import Request
+
+
+def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
+    """The manifest that the run will write; nothing is written yet.
+
+    Args:
+        request: The run.
+        asked: What decides how rollouts come out, flat.
+        config: The resolved configuration, secrets masked.
+
+    Raises:
+        ConfigError: The output was begun with other settings.
+    """
+    options, files = request.options, request.files
+    before = None if options.overwrite else load_manifest(files.manifest)
+    if has_rows(files) and not options.overwrite:
+        if before is None:
+            say(f"warning: {files.manifest} is missing or torn: were these rollouts begun with the same settings?")
+        elif not options.accept_changes:
+            refuse_changes(before.asked, asked, files.rollouts)
+    kept = before if has_rows(files) else None
+    entry = InputEntry(
+        path=str(request.input.resolve()),
+        digest=request.summary.digest,
+        agent_name=options.agent_name,
+        limit=options.limit,
+        num_repeats=options.num_repeats,
+        tasks=request.summary.tasks,
+    )
+    return Manifest(
+        begun=kept.begun if kept else now(),
+        asked=asked,
+        inputs=(kept.with_input(entry) if kept else [entry]),
+        versions=versions(),
+        options=options.model_dump(mode="json"),
+        config=config,
+    )
+
+
+def has_rows(files: OutputFiles) -> bool:
+    """Whether the output holds anything."""
+    return files.rollouts.exists() and files.rollouts.stat().st_size > 0
+
+
+def ended(
+    manifest: Manifest, status: str, tally: Tally, metrics: RunMetrics, rows_before: int, elapsed_s: float
+) -> Json:
+    """What the manifest says of a run that ended, as changes to it."""
+    inputs = manifest.inputs
+    if status == "finished":
+        inputs = [*inputs[:-1], inputs[-1].model_copy(update={"finished": True})]
+    played = tally.delivered + tally.failed
+    return {
+        "status": status,
+        "ended": now(),
+        "inputs": inputs,
+        "counts": {
+            "asked": tally.total,
+            "kept": tally.kept,
+            "delivered": tally.delivered,
+            "failed": tally.failed,
+            "given_up": tally.given_up,
+            "failure_classes": tally.failure_classes,
+            "rows_in_output": rows_before + tally.delivered,
+            "max_in_flight": tally.max_in_flight,
+        },
+        "timings": {
+            "elapsed_s": round(elapsed_s, 3),
+            "rollouts_per_s": round(played / max(elapsed_s, 1e-9), 3),
+            "cpu_s": round(sum(os.times()[:4]), 3),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
+        },
+        "tokens": {name: metrics.total(name) for name in ("input_tokens", "output_tokens", "total_tokens")},
+    }
