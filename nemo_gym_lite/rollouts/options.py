@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_serializer, field_validator
 
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.rollouts.resume import MAX_ROLLOUT_ATTEMPTS
+from nemo_gym_lite.rollouts.shards import Shard
 
 
 class CollectOptions(BaseModel):
@@ -20,6 +21,10 @@ class CollectOptions(BaseModel):
         str | None, Field(description="instance name of the agent, for rows that name none in `agent_ref`")
     ] = None
     limit: Annotated[int | None, Field(ge=0, description="number of input rows to play; null or 0 plays all")] = None
+    shard: Annotated[
+        Shard | None,
+        Field(description="play every n-th task only, for instance 2/8, into X_shard_2_of_8.jsonl; null plays all"),
+    ] = None
     num_repeats: Annotated[
         PositiveInt | dict[str, PositiveInt],
         Field(description="rollouts per input row; one number, or one by agent name with `_default`"),
@@ -62,6 +67,15 @@ class CollectOptions(BaseModel):
     @classmethod
     def _zero_is_all(cls, limit: int | None) -> int | None:
         return limit or None
+
+    @field_validator("shard", mode="before")
+    @classmethod
+    def _read_shard(cls, shard: object) -> object:
+        return Shard.parse(shard) if isinstance(shard, str) else shard
+
+    @field_serializer("shard")
+    def _write_shard(self, shard: Shard | None) -> str | None:
+        return str(shard) if shard else None
 
     @field_validator("num_repeats", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ import orjson
 
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
+from nemo_gym_lite.rollouts.shards import Shard
 from nemo_gym_lite.row_fields import TASK_INDEX
 
 _MAX_LABEL = 1 << 63
@@ -65,6 +66,7 @@ class PlanSettings:
         params: Fields laid over each row's `responses_create_params`.
         add_seed: Write `seed = rollout index` into `metadata.extra_body`, so that repeats differ.
         prompt: Template that makes the input of rows that have none: `user` and, optionally, `system`.
+        shard: The part of the input to play; None plays all.
     """
 
     agent_name: str | None = None
@@ -72,12 +74,36 @@ class PlanSettings:
     params: Mapping[str, Any] = field(default_factory=dict)
     add_seed: bool = False
     prompt: Mapping[str, str] | None = None
+    shard: Shard | None = None
+
+    def agent_of(self, row: Mapping[str, Any]) -> str:
+        """The agent that plays a row, empty if neither the row nor these settings name one."""
+        return agent_name_of(row) or self.agent_name or ""
 
     def repeats_of(self, agent_name: str) -> int:
         """Rollouts per input row of that agent."""
         if isinstance(self.repeats, int):
             return self.repeats
         return self.repeats.get(agent_name, self.repeats.get("_default", 1))
+
+
+class TaskLabels:
+    """Labels tasks by what they ask, in order of first appearance, from 0.
+
+    Args:
+        expected: Number of tasks, as a hint for the table.
+    """
+
+    def __init__(self, expected: int = 0) -> None:
+        self._labels = FingerprintTable(expected)
+
+    def of(self, key: str) -> int:
+        """The label of the task with this key."""
+        mark = fingerprint(key.encode())
+        label = self._labels.get(mark)
+        if label is None:
+            self._labels.set(mark, label := len(self._labels))
+        return label
 
 
 def agent_name_of(row: Mapping[str, Any]) -> str | None:
@@ -100,16 +126,16 @@ def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> It
         settings: Agent, repeats, overrides.
         expected: Number of tasks, as a hint for the table of keys already seen.
     """
-    labels, played = FingerprintTable(expected), array("I")  # played: rollouts so far, by label
+    labels, played = TaskLabels(expected), array("I")  # played: rollouts so far, by label
     for task in tasks:
-        agent_name = agent_name_of(task.row) or settings.agent_name or ""
+        agent_name = settings.agent_of(task.row)
         row = as_asked(task.row, settings)
         key = task_key(row, agent_name)
-        mark = fingerprint(key.encode())
-        label = labels.get(mark)
-        if label is None:
-            labels.set(mark, label := len(labels))
+        label = labels.of(key)
+        if label == len(played):
             played.append(0)
+        if settings.shard is not None and not settings.shard.owns(label):
+            continue
         first = played[label]
         played[label] += settings.repeats_of(agent_name)
         own_label = task.row.get(TASK_INDEX)

@@ -36,8 +36,8 @@ class Request:
 
     @property
     def files(self) -> OutputFiles:
-        """The files of the output."""
-        return OutputFiles(self.options.output_jsonl_fpath)
+        """The files of the output, or of this machine's part of it."""
+        return _files(self.options)
 
     @property
     def agent_names(self) -> list[str]:
@@ -82,6 +82,11 @@ def make_request(options: CollectOptions) -> Request:
     return Request(options, tasks, _check(tasks, options, settings), settings)
 
 
+def _files(options: CollectOptions) -> OutputFiles:
+    shard, whole = options.shard, options.output_jsonl_fpath
+    return OutputFiles(shard.path(whole) if shard else whole)
+
+
 def _plan_settings(options: CollectOptions) -> PlanSettings:
     return PlanSettings(
         agent_name=options.agent_name,
@@ -89,6 +94,7 @@ def _plan_settings(options: CollectOptions) -> PlanSettings:
         params=options.responses_create_params,
         add_seed=options.num_repeats_add_seed,
         prompt=_prompt(options.prompt_config) if options.prompt_config else None,
+        shard=options.shard,
     )
 
 
@@ -111,7 +117,7 @@ def _input_path(options: CollectOptions) -> Path:
         raise ConfigError(f"input_jsonl_fpath: no such file: {options.input_jsonl_fpath}; searched\n{places}")
     if found.resolve() == options.output_jsonl_fpath.resolve():
         raise ConfigError(f"output_jsonl_fpath is the input itself: {found}", "give the rollouts a file of their own")
-    if found.resolve() in (file.resolve() for file in OutputFiles(options.output_jsonl_fpath).all()):
+    if found.resolve() in (file.resolve() for file in _files(options).all()):
         raise ConfigError(
             f"input_jsonl_fpath is a file that this run writes: {found}",
             "give the input of the earlier run: what failed is tried again by itself",
@@ -120,7 +126,7 @@ def _input_path(options: CollectOptions) -> Path:
 
 
 def _check_output(options: CollectOptions) -> None:
-    path = options.output_jsonl_fpath
+    path = _files(options).rollouts
     if path.suffix != ".jsonl":
         raise ConfigError(
             f"output_jsonl_fpath: {path} does not end in .jsonl",
@@ -133,7 +139,7 @@ def _check_output(options: CollectOptions) -> None:
         )
     if path.is_dir():
         raise ConfigError(f"output_jsonl_fpath: {path} is a folder", "name a file in it")
-    for file in OutputFiles(path).all():
+    for file in _files(options).all():
         if file.exists() and not file.is_file():
             raise ConfigError(
                 f"output_jsonl_fpath: {file} is no regular file", "rows are read again; name a file on a disk"
@@ -144,7 +150,7 @@ def _check(tasks: Path, options: CollectOptions, settings: PlanSettings) -> Inpu
     summary = check_input(tasks, settings, options.limit)
     if None in summary.rows_by_agent and options.agent_name is None:
         raise ConfigError(
-            f"{summary.rows_by_agent[None]} rows of {tasks} name no agent, and no agent_name is given",
+            f"rows of {tasks} name no agent, and no agent_name is given",
             "add +agent_name= with the name of an agent of the configuration, for instance gsm8k_simple_agent",
         )
     return summary

@@ -12,7 +12,7 @@ import orjson
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
-from nemo_gym_lite.rollouts.plan import PlanSettings, Task, agent_name_of, as_asked, task_key, with_seed
+from nemo_gym_lite.rollouts.plan import PlanSettings, Task, TaskLabels, agent_name_of, as_asked, task_key, with_seed
 
 PARAMS = frozenset(NeMoGymResponseCreateParamsNonStreaming.model_fields)
 """Fields that `responses_create_params` may have."""
@@ -23,9 +23,10 @@ class InputSummary:
     """What a check of the input found.
 
     Attributes:
-        tasks: Rows that will be played, after `limit`.
-        rows_by_agent: Number of rows for each agent that they name; None stands for rows that name none.
-        digest: Hash of the rows' bytes, to tell one input from another.
+        tasks: Rows that will be played, after `limit` and `shard`.
+        rows_by_agent: How many of these each agent plays, for every agent that any row of the input names, so that
+            all shards know the same agents; None stands for rows that name none.
+        digest: Hash of the whole input's bytes, to tell one input from another.
     """
 
     tasks: int
@@ -66,15 +67,17 @@ def check_input(path: Path, settings: PlanSettings, limit: int | None = None) ->
         )
     digest = blake2b(digest_size=16)
     rows_by_agent: dict[str | None, int] = {}
+    labels = TaskLabels()
     for line, text in _lines(path, limit):
         digest.update(text)
         task = Task(line, _parse(path, line, text))
         try:
-            _check_row(task.row, settings)
+            key = _check_row(task.row, settings)
         except ConfigError as error:
             raise ConfigError(f"{path}, line {line}: {error.message}", error.hint) from None
         name = agent_name_of(task.row)
-        rows_by_agent[name] = rows_by_agent.get(name, 0) + 1
+        ours = settings.shard is None or settings.shard.owns(labels.of(key))
+        rows_by_agent[name] = rows_by_agent.get(name, 0) + ours
     if not rows_by_agent:
         raise ConfigError(f"input_jsonl_fpath: {path} holds no task", "one JSON object per line is expected")
     return InputSummary(sum(rows_by_agent.values()), rows_by_agent, digest.hexdigest())
@@ -92,7 +95,8 @@ def check_params(params: Mapping[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: there is no field `{name}`", did_you_mean(name, PARAMS, otherwise))
 
 
-def _check_row(row: dict[str, Any], settings: PlanSettings) -> None:
+def _check_row(row: dict[str, Any], settings: PlanSettings) -> str:
+    """Return the task's key."""
     check_params(row["responses_create_params"], "responses_create_params")
     asked = as_asked(row, settings)
     prompt = asked["responses_create_params"].get("input")
@@ -106,7 +110,7 @@ def _check_row(row: dict[str, Any], settings: PlanSettings) -> None:
     if settings.add_seed:
         with_seed(asked, 0)
     try:
-        task_key(asked, "")
+        return task_key(asked, settings.agent_of(row))
     except TypeError as error:  # orjson reads more levels of nesting than it writes
         raise ConfigError(f"the row cannot be written as JSON again: {error}") from None
 
