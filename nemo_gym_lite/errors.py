@@ -25,6 +25,9 @@ from collections.abc import Mapping
 
 from nemo_gym_lite.clients import Json
 
+NO_ENDPOINT = "no_endpoint"
+"""Cause of a failure that is no attempt at the rollout: nothing was sent, because every endpoint rested."""
+
 
 class GymError(Exception):
     """Anything nemo_gym_lite raises on purpose.
@@ -95,7 +98,8 @@ class FailedCallError(GymError):
             `bad_request`, `bad_reply`, `seed_failed`, `verify_failed`, `judge_failed`, `agent_failed`,
             `not_persisted`.
         terminal: A later run need not try this rollout again, because it would fail the same way.
-        cause: Of a check in a process of its own, how that ended: `timeout`, `crash` or `out_of_memory`; else empty.
+        cause: Of a check in a process of its own, how that ended: `timeout`, `crash` or `out_of_memory`; of a model
+            call, `no_endpoint` if it was not even sent because every endpoint rested; else empty.
         played: What the rollout had by then, kept in its line of the sidecar: `usage` of the turns that were answered,
             and `response` if nothing but the check is missing, so that `ng_verify_rollouts` can make up for it.
     """
@@ -154,6 +158,7 @@ class NoHealthyEndpointError(FailedCallError):
             failure_class,
             f"all {len(last_errors)} model endpoints are resting after failures\n{failures}",
             "check that each server answers `GET /health`, then run the same command again; finished rollouts are kept",
+            cause=NO_ENDPOINT,
         )
         self.last_errors = dict(last_errors)
 

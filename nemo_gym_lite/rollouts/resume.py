@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nemo_gym_lite.errors import OutputError
+from nemo_gym_lite.errors import NO_ENDPOINT, OutputError
 from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
 from nemo_gym_lite.rollouts.plan import Spec, agent_name_of, identity
-from nemo_gym_lite.row_fields import FAILURE_TERMINAL, KEY, ROLLOUT_INDEX, TASK_INDEX
+from nemo_gym_lite.row_fields import FAILURE_CAUSE, FAILURE_CLASS, FAILURE_TERMINAL, KEY, ROLLOUT_INDEX, TASK_INDEX
 
 Row = dict[str, Any]
 
@@ -72,9 +72,10 @@ class Done:
         return True
 
     def note_failure(self, row: Row) -> None:
-        """Count a line of the sidecar."""
+        """Count a line of the sidecar; that no endpoint was there is no attempt, whatever the number of runs."""
         key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
-        if isinstance(key, str) and isinstance(index, int):
+        in_vain = row.get(FAILURE_CAUSE) == NO_ENDPOINT or row.get(FAILURE_CLASS) == "unreachable"
+        if isinstance(key, str) and isinstance(index, int) and not in_vain:
             mark = identity(key, index)
             self._attempts.set(mark, (self._attempts.get(mark) or 0) + 1)
             if row.get(FAILURE_TERMINAL):

@@ -48,3 +48,11 @@ def test_a_rollout_that_was_delivered_after_failures_is_delivered_and_not_given_
 
     assert done.delivered(spec)
     assert not done.owed(spec)
+
+
+def test_an_outage_of_the_endpoints_is_no_attempt_however_often_the_command_is_run_again(files):
+    [spec] = specs(1)
+    written(files.failures, [spec] * 5, _ng_failure_class="unreachable")
+    written(files.failures, [spec] * 5, _ng_failure_class="server_error", _ng_failure_cause="no_endpoint")
+
+    assert scan(files, lambda _: None, max_attempts=3).owed(spec)
