@@ -1,10 +1,10 @@
-"""One life of one server's process: started in its own process group, listened to, ended with its group."""
+"""One life of a process of ours: started in its own process group, listened to, ended with its group."""
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -16,7 +16,7 @@ from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.run_files import CAUSE_MARK, INSTANCE_VARIABLE, LIFELINE_VARIABLE
 
 LINE_LIMIT_BYTES = 64 * 1024
-"""A longer line of output is shown in pieces, so that a server cannot fill the launcher's memory."""
+"""A longer line of output is shown in pieces, so that a process cannot fill the memory of the one that shows it."""
 
 CHUNK_BYTES = 64 * 1024
 
@@ -25,32 +25,45 @@ Show = Callable[[str], None]
 
 
 class Child:
-    """A server's process. `start` makes one.
+    """A process. `start` makes one.
 
     Attributes:
-        instance: What it serves.
         pid: Process id, which is also its process group's.
         exited: Ends with the process's return code, after its whole group is gone.
     """
 
-    def __init__(self, instance: ServerInstance, process: asyncio.subprocess.Process, show: Show) -> None:
-        self.instance = instance
+    def __init__(self, title: str, label: str, process: asyncio.subprocess.Process, show: Show) -> None:
         self.pid = process.pid
         self.exited: asyncio.Task[int]
+        self._title = title
+        self._label = label
         self._process = process
         self._show = show
         self._last_line = ""
         self._reported: dict[str, str] | None = None
 
     @classmethod
-    async def start(cls, instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show) -> Self:
-        """Start the process and relay its output, each line with the server's name before it.
+    async def start(
+        cls,
+        title: str,
+        label: str,
+        command: Sequence[str],
+        show: Show,
+        *,
+        variables: Mapping[str, str],
+        pass_fds: Sequence[int],
+        folder: str | None = None,
+    ) -> Self:
+        """Start a process of this Python and relay its output, each line with a label before it.
 
         Args:
-            instance: What to serve.
-            variables: Environment variables that lead it to the run's files.
-            lifeline_fd: Read end of a pipe whose write end only this process holds.
+            title: What it is, for errors, as in `server 'gsm8k'`.
+            label: What goes before its lines.
+            command: Arguments of the interpreter.
             show: Gets the lines of output.
+            variables: Environment variables to add to this process's own.
+            pass_fds: File descriptors that it inherits.
+            folder: Working folder; this process's own by default.
 
         Raises:
             ServerStartError: The system makes no more processes.
@@ -59,22 +72,22 @@ class Child:
         process = None
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "nemo_gym_lite.serving.host", instance.name),
-                cwd=_working_folder(instance),
-                env=_environment(instance, variables, lifeline_fd),
+                *(sys.executable, "-P", *command),
+                cwd=folder,
+                env={**os.environ, **_places(), **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_fd,
                 stderr=write_fd,
-                pass_fds=(lifeline_fd,),
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
         except OSError as error:
-            raise ServerStartError(f"server {instance.name!r} cannot be started: {error}") from error
+            raise ServerStartError(f"{title} cannot be started: {error}") from error
         finally:
             os.close(write_fd)
             if process is None:
                 os.close(read_fd)
-        child = cls(instance, process, show)
+        child = cls(title, label, process, show)
         child.exited = asyncio.create_task(child._until_gone(read_fd))
         return child
 
@@ -85,16 +98,16 @@ class Child:
 
     def failure(self) -> ServerStartError:
         """Say why the process, which has ended, did so."""
-        name = repr(self.instance.name)
+        title = self._title
         if self._reported is not None:
-            text = f"server {name} cannot start: {self._reported['message']}"
+            text = f"{title} cannot start: {self._reported['message']}"
             return ServerStartError(text, self._reported["hint"])
         code = self._process.returncode or 0
         if code >= 0:
             last_line = f": {self._last_line}" if self._last_line else ""
-            return ServerStartError(f"server {name} exited with code {code}{last_line}")
+            return ServerStartError(f"{title} exited with code {code}{last_line}")
         hint = "the kernel kills for want of memory: see `dmesg`" if code == -signal.SIGKILL else ""
-        return ServerStartError(f"server {name} was killed by {signal.Signals(-code).name}", hint)
+        return ServerStartError(f"{title} was killed by {signal.Signals(-code).name}", hint)
 
     def terminate(self) -> None:
         """Ask the process to end."""
@@ -114,7 +127,7 @@ class Child:
         relay = asyncio.create_task(self._relay(read_fd))
         try:
             code = await self._process.wait()
-            self._kill_group()  # what the server started and left behind
+            self._kill_group()  # what the process started and left behind
             await asyncio.wait({relay}, timeout=1.0)  # a daemon that left the group may hold the pipe open
         finally:
             relay.cancel()
@@ -144,7 +157,31 @@ class Child:
             self._reported = orjson.loads(line.removeprefix(CAUSE_MARK))
             return
         self._last_line = line.strip() or self._last_line
-        self._show(f"({self.instance.name}) {line}")
+        self._show(f"({self._label}) {line}")
+
+
+async def start_server(instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show) -> Child:
+    """Start a server's process.
+
+    Args:
+        instance: What to serve.
+        variables: Environment variables that lead it to the run's files.
+        lifeline_fd: Read end of a pipe whose write end only this process holds.
+        show: Gets the lines of output.
+
+    Raises:
+        ServerStartError: The system makes no more processes.
+    """
+    own = {**variables, INSTANCE_VARIABLE: instance.name, LIFELINE_VARIABLE: str(lifeline_fd)}
+    return await Child.start(
+        f"server {instance.name!r}",
+        instance.name,
+        ("-m", "nemo_gym_lite.serving.host", instance.name),
+        show,
+        variables=own,
+        pass_fds=(lifeline_fd,),
+        folder=_working_folder(instance),
+    )
 
 
 def _working_folder(instance: ServerInstance) -> str | None:
@@ -153,15 +190,11 @@ def _working_folder(instance: ServerInstance) -> str | None:
     return None if folder.is_relative_to(INSTALL_ROOT / "nemo_gym_lite") else str(folder)
 
 
-def _environment(instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int) -> dict[str, str]:
-    roots = os.pathsep.join(map(str, search_roots()))  # the working folder changes, the roots do not
+def _places() -> dict[str, str]:
+    """Where the process finds code and files, wherever it works."""
     python_path = os.pathsep.join(filter(None, [str(INSTALL_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {
-        **os.environ,
-        **variables,
-        INSTANCE_VARIABLE: instance.name,
-        LIFELINE_VARIABLE: str(lifeline_fd),
-        EXTRA_ROOTS_VARIABLE: roots,
+        EXTRA_ROOTS_VARIABLE: os.pathsep.join(map(str, search_roots())),
         "PYTHONPATH": python_path,
         "PYTHONUNBUFFERED": "1",
     }

@@ -26,7 +26,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.ports import can_listen
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ServerStartError
-from nemo_gym_lite.serving.child import Child, Show
+from nemo_gym_lite.serving.child import Child, Show, start_server
 from nemo_gym_lite.serving.run_files import RunFiles
 
 ANSWER_TIMEOUT_S = 5.0
@@ -204,7 +204,7 @@ class Launcher:
         instance = kept.instance
         _check_port(instance)
         kept.started_at = time.time()
-        kept.child = child = await Child.start(instance, self._variables, self._lifeline_fd, self._show)
+        kept.child = child = await start_server(instance, self._variables, self._lifeline_fd, self._show)
         deadline = time.monotonic() + self._policy.start_s
         while not await self._answers(instance):
             await asyncio.wait({child.exited}, timeout=self._policy.poll_s)
