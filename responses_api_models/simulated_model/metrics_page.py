@@ -18,16 +18,15 @@ class _Page:
     def __init__(self, stats: EngineStats, scheduler: Scheduler, settings: EngineSettings) -> None:
         self._stats = stats
         self._scheduler = scheduler
-        self._slots = settings.slots
         self._model = (settings.models or ("simulated",))[0]
 
     def collect(self) -> Iterator[Metric]:
         stats, running, waiting = self._stats, self._scheduler.running, self._scheduler.waiting
         yield self._gauge("num_requests_running", "Requests in model execution batches.", running)
         yield self._gauge("num_requests_waiting", "Requests waiting to be processed.", waiting)
-        used = running / self._slots if self._slots else 0.0
+        used = self._scheduler.cache_use()
         yield self._gauge("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", used)
-        yield self._counter("num_preemptions", "Preemptions.", 0)
+        yield self._counter("num_preemptions", "Preemptions.", self._scheduler.preemptions)
         yield self._counter("prompt_tokens", "Prefill tokens.", stats.prompt_tokens)
         yield self._counter("generation_tokens", "Generated tokens.", stats.generation_tokens)
         yield self._counter("prefix_cache_queries", "Tokens looked up.", stats.prompt_tokens)

@@ -4,23 +4,24 @@ It is aiohttp's low-level server: resets and half bodies need the connection, an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import EndpointError
 from responses_api_models.simulated_model.answer_keys import read_answer_keys
+from responses_api_models.simulated_model.arrivals import Arrivals
+from responses_api_models.simulated_model.controls import Controls, Route
 from responses_api_models.simulated_model.conversation import Conversation, of_chat, of_responses
 from responses_api_models.simulated_model.faults import FAULT_BODIES, FAULT_STATUS, FaultDice
 from responses_api_models.simulated_model.metrics_page import metrics_page
 from responses_api_models.simulated_model.policy import Answer, Policy
+from responses_api_models.simulated_model.rate_limits import RateGate
 from responses_api_models.simulated_model.refusals import (
-    error_body,
     over_long_prompt,
     refusal,
     unanswerable_limit,
@@ -28,7 +29,7 @@ from responses_api_models.simulated_model.refusals import (
 )
 from responses_api_models.simulated_model.replies import chat_reply, responses_reply
 from responses_api_models.simulated_model.scheduler import Scheduler
-from responses_api_models.simulated_model.settings import EngineSettings, Faults
+from responses_api_models.simulated_model.settings import EngineSettings
 from responses_api_models.simulated_model.stats import EngineStats
 from responses_api_models.simulated_model.wire import (
     bytes_reply,
@@ -47,10 +48,23 @@ class Dialect(NamedTuple):
     write: Callable[[Json, Conversation, Answer, int], Json]
 
 
+class Arrival(NamedTuple):
+    """A generation request that came in.
+
+    Attributes:
+        returning: Whether its session has been here before.
+        arrivals: Where it is noted, even if the counts begin anew meanwhile.
+        number: Its number there.
+    """
+
+    returning: bool
+    arrivals: Arrivals
+    number: int
+
+
 CHAT = Dialect(of_chat, chat_reply)
 RESPONSES = Dialect(of_responses, responses_reply)
 
-Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _CLOSE_S = 0.1
 """Seconds that stopping waits for open requests: an engine that hangs must still be able to stop."""
 
@@ -62,12 +76,16 @@ class SimulatedEngine:
         settings: What it was told.
         stats: What it has seen.
         faults: How it misbehaves; `faults.load(Faults(...))` changes that while it runs.
+        limits: What it lets pass; `limits.load(Limits(...))` changes that while it runs.
+        scheduler: Its slots; `scheduler.resize(8)` changes their number while it runs.
     """
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()
-        self.stats = EngineStats(self.settings.sessions_kept, self.settings.prompts_kept)
+        kept = (self.settings.sessions_kept, self.settings.prompts_kept, self.settings.arrivals_kept)
+        self.stats = EngineStats(*kept)
         self.faults = FaultDice(self.settings.faults, self.settings.seed)
+        self.limits = RateGate(self.settings.limits)
         self.scheduler = Scheduler(self.settings)
         self.port = 0
         self._policy = Policy(self.settings, read_answer_keys(self.settings.answer_keys))
@@ -77,12 +95,11 @@ class SimulatedEngine:
             ("POST", "/tokenize"): self._tokenize,
             ("GET", "/v1/models"): self._models,
             ("GET", "/health"): _health,
-            ("GET", "/metrics"): self._metrics,
             ("GET", "/"): self._liveness,
-            ("GET", "/simulator/stats"): self._stats,
-            ("POST", "/simulator/faults"): self._set_faults,
-            ("POST", "/simulator/reset"): self._clear,
+            **Controls(self.stats, self.faults, self.limits, self.scheduler).routes(),
         }
+        if self.settings.serves_metrics:
+            self._routes["GET", "/metrics"] = self._metrics
         self._paths = {path: method for method, path in self._routes}
         self._runner: web.ServerRunner | None = None
         self._server: web.Server | None = None
@@ -132,32 +149,53 @@ class SimulatedEngine:
 
     async def _counted(self, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
         """Answer a generation request, and count it whatever becomes of it."""
-        returning = self.stats.arrive(request.headers.get("X-Session-ID"))
+        stats = self.stats
+        returning = stats.arrive(request.headers.get("X-Session-ID"))
+        arrival = Arrival(returning, stats.arrivals, stats.arrivals.add())
+        self._note(calls=1)
         status: int | None = None
         try:
-            reply = await self._generate(request, dialect, returning=returning)
+            reply = await self._generate(request, dialect, arrival)
             closing = request.transport is None or request.transport.is_closing()
             status = None if closing else reply.status  # of a broken reply no status line can be trusted
         except EndpointError as error:
             status = error.status or 500
-            self.stats.rejected += status == 503
-            reply = bytes_reply(error.body, status)
+            stats.rejected += status == 503
+            reply = bytes_reply(error.body, status, self._headers(error))
         except asyncio.CancelledError:
-            self.stats.aborted += 1
+            stats.aborted += 1
             raise
         finally:
-            self.stats.leave(status)
+            stats.leave(status)
+            if status is not None:
+                arrival.arrivals.ended(arrival.number, status)
+            self._note()
         return reply
 
-    async def _generate(self, request: web.BaseRequest, dialect: Dialect, *, returning: bool) -> web.StreamResponse:
+    def _note(self, calls: int = 0, completed: int = 0, tokens: int = 0) -> None:
+        """Write what has just happened into the history."""
+        scheduler = self.scheduler
+        load = (self.stats.in_flight, scheduler.running, scheduler.waiting)
+        self.stats.history.note(*load, calls, completed, tokens)
+
+    def _headers(self, error: EndpointError) -> dict[str, str] | None:
+        """What a refusal says about rate limits."""
+        if error.retry_after_s is None:
+            return self.limits.headers()
+        return {**(self.limits.headers() or {}), **self.limits.retry_headers(error.retry_after_s)}
+
+    async def _generate(self, request: web.BaseRequest, dialect: Dialect, arrival: Arrival) -> web.StreamResponse:
         content = await request.content.read()
         fault = self.faults.draw()
         if fault is not None and (reply := await self._fault_without_answer(request, fault)) is not None:
             return reply
+        self.limits.admit()
         body = parse_json(content)
         conversation = dialect.read(body)
         prompt_tokens = self._checked(body, conversation)
-        if returning and conversation.turn:
+        arrival.arrivals.took(arrival.number, prompt_tokens)
+        charged = self.limits.charge(prompt_tokens + (conversation.max_tokens or 0))
+        if arrival.returning and conversation.turn:
             self.stats.cached_tokens += conversation.seen_tokens()
         occurrence = self.stats.begin(conversation.digest)
         try:
@@ -166,12 +204,16 @@ class SimulatedEngine:
                 fault = answer.fault
                 if (reply := await self._fault_without_answer(request, fault)) is not None:
                     return reply
-            await self.scheduler.hold(prompt_tokens, answer.completion_tokens())
+            generated = answer.completion_tokens()
+            await self.scheduler.hold(prompt_tokens, generated)
             content = orjson.dumps(dialect.write(body, conversation, answer, prompt_tokens))
             if fault == "half_body":
                 return half_body(request, content)
-            self.stats.complete(conversation.digest, prompt_tokens, answer.completion_tokens(), answer.finish_reason)
-            return bytes_reply(content)
+            self.limits.settle(charged, prompt_tokens + generated)
+            arrival.arrivals.took(arrival.number, prompt_tokens + generated)
+            self.stats.complete(conversation.digest, prompt_tokens, generated, answer.finish_reason)
+            self._note(completed=1, tokens=prompt_tokens + generated)
+            return bytes_reply(content, headers=self.limits.headers())
         finally:
             self.stats.end(conversation.digest)
 
@@ -233,22 +275,6 @@ class SimulatedEngine:
     async def _metrics(self, _: web.BaseRequest) -> web.Response:
         page = metrics_page(self.stats, self.scheduler, self.settings)
         return web.Response(body=page, content_type="text/plain", charset="utf-8")
-
-    async def _stats(self, request: web.BaseRequest) -> web.Response:
-        asked = request.query
-        return json_reply(self.stats.as_json(sessions="sessions" in asked, prompts="prompts" in asked))
-
-    async def _set_faults(self, request: web.BaseRequest) -> web.Response:
-        try:
-            faults = Faults.model_validate_json(await request.content.read() or b"{}")
-        except ValidationError as error:
-            return json_reply(error_body(400, str(error), "BadRequestError"), 400)
-        self.faults.load(faults)
-        return json_reply(faults.model_dump())
-
-    async def _clear(self, _: web.BaseRequest) -> web.Response:
-        self.stats.clear()
-        return json_reply(self.stats.as_json())
 
 
 @asynccontextmanager

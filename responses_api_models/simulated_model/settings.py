@@ -58,6 +58,24 @@ class Faults(BaseModel):
     """Behave after this many faults; null misbehaves for ever."""
 
 
+class Limits(BaseModel):
+    """What the engine lets pass, as a hosted API does; the rest gets 429. Null, each of them, has no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: PositiveInt | None = None
+    """Requests admitted within any 60 seconds."""
+    requests_per_second: PositiveInt | None = None
+    """Requests admitted within any second."""
+    tokens_per_minute: PositiveInt | None = None
+    """Tokens of prompts and answers admitted within any 60 seconds. A request is admitted by its prompt and its
+    `max_tokens`, and counted by what it took in fact."""
+    headers: bool = True
+    """Whether replies carry `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` of the limits per minute."""
+    retry_after: bool = True
+    """Whether a 429 says how long to wait."""
+
+
 class EngineSettings(BaseModel):
     """Everything one simulated engine can be told."""
 
@@ -81,10 +99,18 @@ class EngineSettings(BaseModel):
     """Prompt and answer tokens that fit; longer prompts get vLLM's 400."""
     slots: PositiveInt | None = None
     """Answers generated at once; further requests queue. Null has no limit."""
+    kv_cache_tokens: PositiveInt | None = None
+    """Tokens of prompts and growing answers that fit at once; beyond, the youngest answer is preempted and begins
+    anew. Null has no limit."""
     max_queued: PositiveInt | None = None
     """Requests that may queue; further ones get vLLM's 503. Null has no limit."""
     latency: Latency = Latency()
     faults: Faults = Faults()
+    limits: Limits = Limits()
+    serves_metrics: bool = True
+    """Whether `/metrics` is there; hosted APIs have none."""
+    arrivals_kept: int = Field(default=100_000, ge=0)
+    """Latest requests whose time, tokens and status are kept. 20 bytes each."""
     sessions_kept: int = Field(default=200_000, ge=0)
     """Session ids whose calls are counted; 0 counts none. About 150 bytes each."""
     prompts_kept: int = Field(default=1_000_000, ge=0)

@@ -4,6 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from responses_api_models.simulated_model.arrivals import Arrivals
+from responses_api_models.simulated_model.history import History
+
 
 @dataclass(slots=True)
 class EngineStats:
@@ -11,6 +14,7 @@ class EngineStats:
 
     sessions_kept: int
     prompts_kept: int
+    arrivals_kept: int = 0
     calls: int = 0
     """Generation requests that arrived."""
     completed: int = 0
@@ -32,7 +36,15 @@ class EngineStats:
     prompts: dict[int, int] = field(default_factory=dict)
     """Completed answers by digest of the conversation that was answered."""
 
+    arrivals: Arrivals = field(init=False)
+    """When requests came, what they took and how they ended."""
+    history: History = field(default_factory=History)
+    """Load over time."""
+
     _under_way: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.arrivals = Arrivals(self.arrivals_kept)
 
     @property
     def repeated(self) -> int:
@@ -81,7 +93,8 @@ class EngineStats:
 
     def clear(self) -> None:
         """Start counting anew; requests in flight stay in flight."""
-        fresh = EngineStats(self.sessions_kept, self.prompts_kept, in_flight=self.in_flight, _under_way=self._under_way)
+        kept = (self.sessions_kept, self.prompts_kept, self.arrivals_kept)
+        fresh = EngineStats(*kept, in_flight=self.in_flight, _under_way=self._under_way)
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
 
