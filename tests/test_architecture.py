@@ -23,11 +23,11 @@ FLOORS = {
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
-        rollouts.vitals rollouts.watchdog rollouts.history rollouts.shards
+        rollouts.budget rollouts.vitals rollouts.watchdog rollouts.history rollouts.shards
         """,
     2: """
         routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
-        rollouts.manifest rollouts.overtaken rollouts.report serving.run_files serving.failures serving.client
+        rollouts.manifest rollouts.overtaken rollouts.prices rollouts.report serving.run_files serving.failures serving.client
         """,
     3: """
         serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server

@@ -4,11 +4,19 @@ import logging
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tqdm import tqdm
+
+from nemo_gym_lite.rollouts.pace import Pace
+
+if TYPE_CHECKING:
+    _Tqdm = tqdm[NoReturn]
+else:
+    _Tqdm = tqdm  # generic only to a type checker
 
 _DESCRIPTION = "Collecting rollouts"
 _LINE_INTERVAL_S = 10.0
@@ -71,6 +79,9 @@ class Tally:
         failed: Rollouts of this run that ended in the sidecar.
         in_flight: Rollouts being played now.
         max_in_flight: The most there ever were at once.
+        limit: Rollouts that may be in flight at once; 0 until that is known.
+        tokens: Tokens of the answers of this run's rollouts, failed ones included.
+        cost_usd: What everything in the output has cost, in US dollars; None where no price is known.
         mean_reward: Mean reward over everything in the output, None before the first.
         failure_classes: Failures by class.
         first_failures: The first message of each class, which usually says what is wrong with all of them.
@@ -83,6 +94,9 @@ class Tally:
     failed: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
+    limit: int = 0
+    tokens: int = 0
+    cost_usd: float | None = None
     mean_reward: float | None = None
     failure_classes: dict[str, int] = field(default_factory=dict)
     first_failures: dict[str, str] = field(default_factory=dict)
@@ -103,28 +117,54 @@ class Tally:
         self.failure_classes[failure_class] = self.failure_classes.get(failure_class, 0) + 1
         self.first_failures.setdefault(failure_class, message)
 
-    def postfix(self) -> str:
-        """`reward=0.73, failed=2`, what the bar ends with."""
-        reward = "-" if self.mean_reward is None else f"{self.mean_reward:.2f}"
-        return f"reward={reward}, failed={self.failed}"
+    def count_tokens(self, usage: Any) -> None:
+        """Count the tokens of a rollout's answers, as its `usage` tells them."""
+        if isinstance(usage, dict) and isinstance(tokens := usage.get("output_tokens"), int):
+            self.tokens += tokens
+
+    def postfix(self, tokens_per_s: float = 0.0) -> str:
+        """`reward=0.73, failed=2, 812 tok/s, 95/128 in flight, $0.42`, as far as it is known."""
+        parts = [f"reward={'-' if self.mean_reward is None else f'{self.mean_reward:.2f}'}", f"failed={self.failed}"]
+        if tokens_per_s > 0:
+            parts.append(f"{tokens_per_s:.0f} tok/s")
+        if self.in_flight:
+            parts.append(f"{self.in_flight}/{self.limit} in flight" if self.limit else f"{self.in_flight} in flight")
+        if self.cost_usd is not None:
+            parts.append(f"${self.cost_usd:.2f}")
+        return ", ".join(parts)
+
+
+class _Bar(_Tqdm):
+    """A bar whose speed and time left are what it is told, for its own cannot know what an earlier run did."""
+
+    rate: float | None = None
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What the bar is drawn from."""
+        return {**super().format_dict, "rate": self.rate}
 
 
 class Progress:
     """A bar on a terminal, plain lines elsewhere; `show` may be called as often as one likes.
 
+    Speed and time left are those of what this run plays: rollouts kept from an earlier one are no work.
+
     Args:
         tally: What is shown.
         stream: Where to; stderr by default.
+        clock: Gives the time, in seconds.
     """
 
-    def __init__(self, tally: Tally, stream: TextIO | None = None) -> None:
+    def __init__(self, tally: Tally, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
         self._stream = stream or sys.stderr
-        self._began = self._last_line = time.monotonic()
-        self._told: set[str] = set()  # failure classes
-        self._bar: tqdm[NoReturn] | None = None
+        self._clock = clock
+        self._began_s = self._last_line_s = clock()
+        self._pace = Pace(self._began_s, 0, 0)
+        self._bar: _Bar | None = None
         if self._stream.isatty():
-            self._bar = tqdm(
+            self._bar = _Bar(
                 total=tally.total,
                 initial=tally.ended,
                 desc=_DESCRIPTION,
@@ -134,35 +174,40 @@ class Progress:
             )
 
     def show(self) -> None:
-        """Show the state of now, and the first failure of each class when it is new."""
-        for failure_class in self._tally.first_failures.keys() - self._told:
-            self._told.add(failure_class)
-            say(f"first {failure_class}: {first_line(self._tally.first_failures[failure_class])}")
+        """Show the state of now."""
+        self._pace.note(self._clock(), self._tally.delivered + self._tally.failed, self._tally.tokens)
+        rate, tokens_per_s = self._pace.per_s()
         if self._bar is not None:
-            self._bar.set_postfix_str(self._tally.postfix(), refresh=False)
-            self._bar.n = self._tally.ended
-            with suppress(OSError, ValueError):
-                self._bar.refresh()
-        elif time.monotonic() - self._last_line >= _LINE_INTERVAL_S:
-            self._last_line = time.monotonic()
-            self._write_line()
+            self._draw(self._bar, rate, tokens_per_s)
+        elif self._clock() - self._last_line_s >= _LINE_INTERVAL_S:
+            self._last_line_s = self._clock()
+            self._write_line(rate, tokens_per_s)
 
     def close(self) -> None:
-        """Show the last state and end the bar."""
+        """Show the last state, with the speeds of the whole run, and end the bar."""
+        tally, elapsed_s = self._tally, max(self._clock() - self._began_s, 1e-6)
+        rate, tokens_per_s = (tally.delivered + tally.failed) / elapsed_s, tally.tokens / elapsed_s
         if self._bar is not None:
-            self.show()
+            self._draw(self._bar, rate, tokens_per_s)
             with suppress(OSError, ValueError):
                 self._bar.close()
         else:
-            self._write_line()
+            self._write_line(rate, tokens_per_s)
 
-    def _write_line(self) -> None:
+    def _draw(self, bar: _Bar, rate: float, tokens_per_s: float) -> None:
+        bar.set_postfix_str(self._tally.postfix(tokens_per_s), refresh=False)
+        bar.n, bar.total, bar.rate = self._tally.ended, self._tally.total, rate or None
+        bar.initial = self._tally.kept + self._tally.given_up
+        with suppress(OSError, ValueError):
+            bar.refresh()
+
+    def _write_line(self, rate: float, tokens_per_s: float) -> None:
         done, total = self._tally.ended, self._tally.total
-        elapsed_s = max(time.monotonic() - self._began, 1e-6)
-        rate = (self._tally.delivered + self._tally.failed) / elapsed_s
+        elapsed = tqdm.format_interval(self._clock() - self._began_s)
+        left = tqdm.format_interval(self._tally.left / rate) if rate > 0 else "?"
         line = (
             f"{_DESCRIPTION}: {100 * done // max(total, 1):3d}% {done}/{total} "
-            f"[{tqdm.format_interval(elapsed_s)}, {rate:.2f}it/s, {self._tally.postfix()}]"
+            f"[{elapsed}<{left}, {rate:.2f}it/s, {self._tally.postfix(tokens_per_s)}]"
         )
         with suppress(OSError, ValueError):
             print(line, file=self._stream, flush=True)
