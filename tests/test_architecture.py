@@ -27,7 +27,8 @@ FLOORS = {
         """,
     2: """
         routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
-        rollouts.manifest rollouts.overtaken rollouts.prices rollouts.report serving.run_files serving.failures serving.client
+        rollouts.manifest rollouts.overtaken rollouts.prices rollouts.report
+        serving.run_files serving.failures serving.client
         """,
     3: """
         serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
