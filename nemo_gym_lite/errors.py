@@ -126,6 +126,7 @@ class EndpointError(FailedCallError):
         status: HTTP status of the reply, None when there was no reply.
         retry_after_s: Seconds that the endpoint asked us to stay away, None when it named none.
         body: Start of the reply's body, for the message and for the context-length check.
+        rate_limits: The reply's `x-ratelimit-*` headers, in lower case.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class EndpointError(FailedCallError):
         self.status = status
         self.retry_after_s = retry_after_s
         self.body = body
+        self.rate_limits: dict[str, str] = {}
 
 
 class NoHealthyEndpointError(FailedCallError):

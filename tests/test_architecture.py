@@ -22,6 +22,7 @@ FLOORS = {
         """,
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
+        routing.limiter routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
         rollouts.budget rollouts.vitals rollouts.watchdog rollouts.history rollouts.shards
         """,

@@ -48,8 +48,8 @@ class Endpoint:
             total=deadlines.call_s, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s
         )
 
-    async def post(self, path: str, body: bytes, session_id: str) -> Json:
-        """POST `body` to `base_url + path` and return the answer.
+    async def post(self, path: str, body: bytes, session_id: str) -> tuple[Json, Mapping[str, str]]:
+        """POST `body` to `base_url + path` and return the answer and its headers.
 
         Raises:
             EndpointError: Of class `unreachable`, `reset`, `timeout`, `rate_limited`, `server_error`,
@@ -63,7 +63,7 @@ class Endpoint:
                 content = await reply.read()
         if reply.status >= 300:
             raise classify(url, reply.status, reply.headers, content, time.time())
-        return parse_answer(url, content)
+        return parse_answer(url, content), reply.headers
 
     def _url(self, path: str) -> URL:
         url = self._urls.get(path)

@@ -133,6 +133,10 @@ class EndpointPool:
         now = self._clock.now()
         return any(self._is_open(state, now) for state in self.states if state not in avoid)
 
+    def is_paused(self, state: EndpointState) -> bool:
+        """Whether an endpoint asks for patience."""
+        return state.pause_until_s > self._clock.now()
+
     def snapshot(self) -> tuple[EndpointSnapshot, ...]:
         """How the endpoints are doing, in the order in which they were configured."""
         now = self._clock.now()

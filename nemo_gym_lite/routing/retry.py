@@ -128,6 +128,9 @@ def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epo
         body=body[:_BODY_BYTES],
     )
     error.hint = _HINTS.get(status, "")
+    if status == 429:
+        named = ((name.lower(), value) for name, value in headers.items())
+        error.rate_limits = {name: value for name, value in named if name.startswith("x-ratelimit-")}
     return error
 
 

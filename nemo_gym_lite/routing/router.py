@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 import orjson
 
@@ -12,7 +13,9 @@ from nemo_gym_lite.clock import Clock
 from nemo_gym_lite.errors import EndpointError
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.endpoint import Endpoint
-from nemo_gym_lite.routing.pool import EndpointPool, EndpointState
+from nemo_gym_lite.routing.endpoint_state import EndpointState
+from nemo_gym_lite.routing.limiter import Limiter, estimated_tokens, used_tokens
+from nemo_gym_lite.routing.pool import EndpointPool
 from nemo_gym_lite.routing.retry import BUSY_STATUSES, CallBudget, RetryPolicy
 
 
@@ -27,6 +30,7 @@ class Router:
         pool: Chooses among them; built over the same base URLs in the same order.
         policy: Attempts, seconds and waits of each call.
         clock: Source of time.
+        limiter: Keeps a model's limits per minute; asked before each request.
         max_in_flight: Calls at the same time, None for no limit; further ones queue.
         rng: Source of the jitter.
 
@@ -41,12 +45,14 @@ class Router:
         policy: RetryPolicy,
         clock: Clock,
         *,
+        limiter: Limiter | None = None,
         max_in_flight: int | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.pool = pool
         self.stats = CallStats()
         self._endpoints = dict(zip(pool.states, endpoints, strict=True))
+        self._limiter = limiter
         self._policy, self._clock, self._rng = policy, clock, rng or random.Random()
         self._slots: AbstractAsyncContextManager[None] = (
             nullcontext() if max_in_flight is None else asyncio.Semaphore(max_in_flight)
@@ -60,25 +66,25 @@ class Router:
             NoHealthyEndpointError: Every endpoint has been down for longer than the pool's patience.
         """
         payload = orjson.dumps(body)
+        tokens = estimated_tokens(body, len(payload)) if self._limiter else 0
         async with self._slots:
-            return await self._send(session_id, path, payload)
+            return await self._send(session_id, path, payload, tokens)
 
     def end_session(self, session_id: str) -> None:
         """Forget a finished session; unknown ids are ignored."""
         self.pool.end_session(session_id)
 
-    async def _send(self, session_id: str, path: str, payload: bytes) -> Json:
+    async def _send(self, session_id: str, path: str, payload: bytes, tokens: int) -> Json:
         budget = CallBudget(self._policy, self._clock.now())
         tried: list[EndpointState] = []
         avoid: Collection[EndpointState] = ()
         while True:
-            state = await self.pool.acquire(session_id, avoid, budget.ends_s)
+            state, ticket = await self._lease(session_id, avoid, budget, tokens)
             began_s = self._clock.now()
             try:
-                answer = await self._endpoints[state].post(path, payload, session_id)
+                answer, headers = await self._endpoints[state].post(path, payload, session_id)
             except EndpointError as error:
-                self.pool.failed(session_id, state, error)
-                self.stats.add_failure(error.failure_class, busy=error.status in BUSY_STATUSES)
+                self._note_failure(session_id, state, error, ticket)
                 tried.append(state)
                 fresh = self.pool.has_open(tried)
                 wait_s = budget.next_wait_s(error, self._clock.now(), fresh=fresh, rng=self._rng)
@@ -87,14 +93,45 @@ class Router:
                     raise
             except BaseException:  # cancelled: hand the endpoint back, whatever it was
                 self.pool.abandoned(state)
+                self._settle(ticket, None, {})
                 raise
             else:
                 latency_s = self._clock.now() - began_s
                 self.pool.succeeded(state, latency_s)
                 self.stats.add(latency_s, answer.get("usage"))
+                self._settle(ticket, used_tokens(answer), headers)
                 return answer
             avoid = tried if fresh else (state,)
             await self._clock.sleep(wait_s)
+
+    async def _lease(
+        self, session_id: str, avoid: Collection[EndpointState], budget: CallBudget, tokens: int
+    ) -> tuple[EndpointState, Any]:
+        """An endpoint that takes the request now, and the limiter's ticket for it."""
+        while True:
+            state = await self.pool.acquire(session_id, avoid, budget.ends_s)
+            if self._limiter is None:
+                return state, None
+            asked_s = self._clock.now()
+            try:
+                ticket = await self._limiter.admit(tokens)
+            except BaseException:  # cancelled while it waited
+                self.pool.abandoned(state)
+                raise
+            budget.began_s += self._clock.now() - asked_s  # limits of our own cost a call nothing
+            if not self.pool.is_paused(state):
+                return state, ticket
+            self._limiter.withdraw(ticket)  # the endpoint has asked for patience meanwhile
+            self.pool.abandoned(state)
+
+    def _note_failure(self, session_id: str, state: EndpointState, error: EndpointError, ticket: Any) -> None:
+        self.pool.failed(session_id, state, error)
+        self.stats.add_failure(error.failure_class, busy=error.status in BUSY_STATUSES)
+        self._settle(ticket, None if error.status is None else 0, error.rate_limits)
+
+    def _settle(self, ticket: Any, tokens: int | None, headers: Mapping[str, str]) -> None:
+        if self._limiter is not None:
+            self._limiter.settle(ticket, tokens, headers)
 
 
 def _effort(budget: CallBudget, now_s: float) -> str:

@@ -79,10 +79,10 @@ class FakeEndpoint:
         return await behaviour(request)
 
 
-def answer(text: str = "hello") -> Behaviour:
+def answer(text: str = "hello", **more) -> Behaviour:
     async def behave(request: web.Request) -> web.StreamResponse:
         message = {"role": "assistant", "content": text}
-        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], **more})
 
     return behave
 
@@ -175,12 +175,14 @@ class FastClock:
 
 @pytest.fixture
 def route(http):
-    """Build a router over base URLs; keyword arguments go to the pool, `policy` and `deadlines` apart."""
+    """Build a router over base URLs; keyword arguments go to the pool, those of the router and the endpoints apart."""
 
-    def build(*urls: str, policy=DEFAULTS[0], deadlines=DEFAULTS[1], max_in_flight=None, **pool) -> Router:
+    def build(
+        *urls: str, policy=DEFAULTS[0], deadlines=DEFAULTS[1], max_in_flight=None, limiter=None, **pool
+    ) -> Router:
         clock, rng = FastClock(), random.Random(1)
         endpoints = [Endpoint(url, http, deadlines) for url in urls]
         states = EndpointPool(urls, clock, rng=rng, **pool)
-        return Router(endpoints, states, policy, clock, max_in_flight=max_in_flight, rng=rng)
+        return Router(endpoints, states, policy, clock, limiter=limiter, max_in_flight=max_in_flight, rng=rng)
 
     return build

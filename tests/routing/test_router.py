@@ -253,3 +253,64 @@ async def test_calls_beyond_the_limit_wait_for_their_turn(start, route):
     await asyncio.gather(*(ask(router, f"s{n}") for n in range(20)))
 
     assert most == 3
+
+
+class CountingLimiter:
+    """Admits at once, or when the test says so, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.admitted: list[int] = []
+        self.settled: list[tuple] = []
+        self.withdrawn = 0
+
+    async def admit(self, tokens):
+        await self.gate.wait()
+        self.admitted.append(tokens)
+        return len(self.admitted)
+
+    def settle(self, ticket, tokens, headers):
+        self.settled.append((ticket, tokens, dict(headers).get("x-ratelimit-limit-requests")))
+
+    def withdraw(self, ticket):
+        self.withdrawn += 1
+
+
+async def test_every_request_is_admitted_by_the_limiter_and_settled_with_its_usage_and_headers(start, route):
+    engine, limiter = await start(), CountingLimiter()
+    engine.script = [status(429, x_ratelimit_limit_requests="60"), reset, answer(usage={"total_tokens": 7})]
+    router = route(engine.base_url, limiter=limiter)
+    await ask(router)
+
+    assert limiter.settled == [(1, 0, "60"), (2, None, None), (3, 7, None)]
+    assert limiter.admitted[0] > 512
+
+
+async def test_a_call_that_is_cancelled_while_the_limiter_holds_it_hands_its_endpoint_back(start, route):
+    engine, limiter = await start(), CountingLimiter()
+    limiter.gate.clear()
+    router = route(engine.base_url, limiter=limiter)
+    call = asyncio.ensure_future(ask(router))
+    await asyncio.sleep(0.02)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert engine.calls == 0
+    assert router.pool.states[0].in_flight == 0
+
+
+async def test_a_pause_that_begins_while_the_limiter_holds_a_request_is_kept(start, route):
+    engine, limiter = await start(), CountingLimiter()
+    router = route(engine.base_url, limiter=limiter)
+    limiter.gate.clear()
+    calls = [asyncio.ensure_future(ask(router, f"s{n}")) for n in range(5)]
+    await asyncio.sleep(0.02)
+    router.pool.states[0].pause_until_s = router._clock.now() + 0.2
+    limiter.gate.set()
+    await asyncio.sleep(0)
+
+    assert engine.calls == 0
+    assert await asyncio.gather(*calls) == ["hello"] * 5
+    assert limiter.withdrawn >= 5
