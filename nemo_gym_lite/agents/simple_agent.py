@@ -19,6 +19,7 @@ from nemo_gym_lite.config_types import (
     ResourcesServerRef,
 )
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.row_fields import TASK_INDEX
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
 from nemo_gym_lite.serving.asgi import wants_delta
 from nemo_gym_lite.serving.calls import json_object, require
@@ -67,6 +68,8 @@ class SimpleAgentLoop:
         """Play one episode and return `response`, `reward` and the environment's fields."""
         session_id = uuid4().hex
         session = self._resources.open(session_id)
+        if isinstance(task := row.get(TASK_INDEX), int):
+            session_id = f"{task}-{session_id}"  # what is before the dash may keep a task's rollouts together
         so_far: Json = {}
         try:
             async with asyncio.timeout(self._episode_s):

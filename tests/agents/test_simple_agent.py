@@ -53,6 +53,16 @@ async def test_every_turn_keeps_the_asked_parameters_and_the_session(world, row)
     assert len(set(world.model.session_ids)) == 1
 
 
+async def test_the_models_sessions_of_one_task_begin_with_its_index(world, row):
+    world.model.turns = [[message("done")]]
+    agent = await world.agent()
+    for _ in range(2):
+        await agent.run({**row, "_ng_task_index": 17})
+
+    assert len(set(world.model.session_ids)) == 2
+    assert {session_id.partition("-")[0] for session_id in world.model.session_ids} == {"17"}
+
+
 async def test_the_row_is_not_changed(world, row):
     row["responses_create_params"]["input"] = [{"role": "user", "content": "go"}]
     before = copy.deepcopy(row)
