@@ -47,7 +47,7 @@ class Arrivals:
     def rows(self) -> Iterator[tuple[float, int, int]]:
         """(seconds since the epoch, tokens, status) of each, in the order in which they came."""
         count = len(self._times_s)
-        begin = self.total % count if self.total > count else 0
+        begin = self.total % count if count else 0  # until the ring is full this is 0
         for number in range(begin, begin + count):
             at = number % count
             yield self._times_s[at], self._tokens[at], self._statuses[at]

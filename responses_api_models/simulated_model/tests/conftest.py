@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import aiohttp
+import orjson
 import pytest
 
 from responses_api_models.simulated_model.server import SimulatedEngine, running_engine
@@ -42,3 +43,23 @@ async def get(engine: SimulatedEngine):
                 return reply.status, reply.headers, content
 
         yield fetch
+
+
+@pytest.fixture
+async def get_json(get):
+    async def fetch(path):
+        return orjson.loads((await get(path))[2])
+
+    return fetch
+
+
+@pytest.fixture
+async def http_post(engine: SimulatedEngine):
+    """`await http_post(path, body)` gives status and headers."""
+    async with aiohttp.ClientSession() as http:
+
+        async def send(path, body):
+            async with http.post(engine.url + path, json=body) as reply:
+                return reply.status, reply.headers
+
+        yield send

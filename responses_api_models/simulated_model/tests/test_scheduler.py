@@ -76,3 +76,21 @@ async def test_without_latency_an_answer_is_due_at_once():
 
     with pytest.raises(StopIteration):
         hold.send(None)
+
+
+async def test_slots_can_be_added_and_taken_away_while_answers_are_under_way():
+    slots = scheduler(slots=2)
+    asked = [asyncio.create_task(slots.hold(1, 1)) for _ in range(9)]
+    await asyncio.sleep(0)
+
+    slots.resize(6)
+    assert (slots.running, slots.waiting) == (6, 3)
+    slots.resize(1)
+    assert slots.running == 6  # what runs already runs to its end
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0.01)
+    assert (slots.running, slots.waiting) == (1, 2)
+    slots.resize(None)
+    assert (slots.running, slots.waiting) == (3, 0)
+    await asyncio.gather(*asked)
+    assert slots.running == 0

@@ -196,6 +196,24 @@ async def test_metrics_carry_the_names_that_vllm_uses(post, get):
         assert any(line.startswith(f"vllm:{name}{{") for line in lines)
 
 
+async def test_slots_are_changed_over_http(engine, post):
+    assert await post("/simulator/slots", {"slots": 3}) == (200, {"slots": 3})
+    assert engine.scheduler.slots == 3
+    assert (await post("/simulator/slots", {"slots": 0}))[0] == 400
+    assert (await post("/simulator/slots", {}))[0] == 400
+    await post("/simulator/slots", {"slots": None})
+    assert engine.scheduler.slots is None
+
+
+async def test_a_hosted_api_has_no_metrics():
+    async with (
+        running_engine(EngineSettings(serves_metrics=False)) as engine,
+        aiohttp.ClientSession() as http,
+        http.get(f"{engine.url}/metrics") as reply,
+    ):
+        assert reply.status == 404
+
+
 async def test_tokenize_counts_as_usage_does(post):
     _, completion = await post(CHAT, chat("How many tokens?"))
     _, tokenized = await post("/tokenize", chat("How many tokens?"))
