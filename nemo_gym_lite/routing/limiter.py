@@ -1,22 +1,31 @@
 """The place where a rate limit of our own stands: between the choice of an endpoint and the sending."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nemo_gym_lite.clients import Json
 
-ASSUMED_ANSWER_TOKENS = 512
-"""Tokens of an answer whose request sets no limit, as long as it has not come."""
+BYTES_PER_TOKEN = 3
+"""Of a request's JSON. English has more than 4, so the guess is rather too high; the answer's usage corrects it."""
 
-BYTES_PER_TOKEN = 4
-"""Of JSON in English; near enough, as the answer's usage corrects the estimate."""
+
+class Size(NamedTuple):
+    """About what a request takes.
+
+    Attributes:
+        prompt_tokens: Guess by its length.
+        most_output: Tokens that the answer may have at most, None if the request does not say.
+    """
+
+    prompt_tokens: int
+    most_output: int | None = None
 
 
 class Limiter(Protocol):
     """Holds requests back so that a model's limits per minute are kept. One per model and process."""
 
-    async def admit(self, tokens: int) -> Any:  # the ticket is the limiter's own
-        """Return a ticket when a request of about `tokens` tokens may be sent; first come, first served."""
+    async def admit(self, size: Size) -> Any:  # the ticket is the limiter's own
+        """Return a ticket when a request of this size may be sent; first come, first served."""
         ...
 
     def settle(self, ticket: Any, tokens: int | None, headers: Mapping[str, str]) -> None:
@@ -35,16 +44,15 @@ class Limiter(Protocol):
         ...
 
 
-def estimated_tokens(body: Json, length_bytes: int) -> int:
-    """Tokens that a request will take, prompt and answer.
+def size_of(body: Json, length_bytes: int) -> Size:
+    """About what a request takes.
 
     Args:
         body: The request, in either dialect.
         length_bytes: Its length as JSON.
     """
     limits = (body.get(name) for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"))
-    answer = next((limit for limit in limits if isinstance(limit, int)), ASSUMED_ANSWER_TOKENS)
-    return length_bytes // BYTES_PER_TOKEN + answer
+    return Size(length_bytes // BYTES_PER_TOKEN, next((limit for limit in limits if isinstance(limit, int)), None))
 
 
 def used_tokens(answer: Json) -> int | None:

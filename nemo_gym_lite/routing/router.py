@@ -14,7 +14,7 @@ from nemo_gym_lite.errors import EndpointError
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.endpoint_state import EndpointState
-from nemo_gym_lite.routing.limiter import Limiter, estimated_tokens, used_tokens
+from nemo_gym_lite.routing.limiter import Limiter, Size, size_of, used_tokens
 from nemo_gym_lite.routing.pool import EndpointPool
 from nemo_gym_lite.routing.retry import BUSY_STATUSES, CallBudget, RetryPolicy
 
@@ -66,20 +66,20 @@ class Router:
             NoHealthyEndpointError: Every endpoint has been down for longer than the pool's patience.
         """
         payload = orjson.dumps(body)
-        tokens = estimated_tokens(body, len(payload)) if self._limiter else 0
+        size = size_of(body, len(payload))
         async with self._slots:
-            return await self._send(session_id, path, payload, tokens)
+            return await self._send(session_id, path, payload, size)
 
     def end_session(self, session_id: str) -> None:
         """Forget a finished session; unknown ids are ignored."""
         self.pool.end_session(session_id)
 
-    async def _send(self, session_id: str, path: str, payload: bytes, tokens: int) -> Json:
+    async def _send(self, session_id: str, path: str, payload: bytes, size: Size) -> Json:
         budget = CallBudget(self._policy, self._clock.now())
         tried: list[EndpointState] = []
         avoid: Collection[EndpointState] = ()
         while True:
-            state, ticket = await self._lease(session_id, avoid, budget, tokens)
+            state, ticket = await self._lease(session_id, avoid, budget, size)
             began_s = self._clock.now()
             try:
                 answer, headers = await self._endpoints[state].post(path, payload, session_id)
@@ -105,7 +105,7 @@ class Router:
             await self._clock.sleep(wait_s)
 
     async def _lease(
-        self, session_id: str, avoid: Collection[EndpointState], budget: CallBudget, tokens: int
+        self, session_id: str, avoid: Collection[EndpointState], budget: CallBudget, size: Size
     ) -> tuple[EndpointState, Any]:
         """An endpoint that takes the request now, and the limiter's ticket for it."""
         while True:
@@ -114,7 +114,7 @@ class Router:
                 return state, None
             asked_s = self._clock.now()
             try:
-                ticket = await self._limiter.admit(tokens)
+                ticket = await self._limiter.admit(size)
             except BaseException:  # cancelled while it waited
                 self.pool.abandoned(state)
                 raise

@@ -8,6 +8,7 @@ import pytest
 
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import EndpointError, NoHealthyEndpointError
+from nemo_gym_lite.routing.limiter import Size
 from nemo_gym_lite.routing.retry import RetryPolicy
 
 from .conftest import answer, half_body, hang, not_http, reset, status
@@ -261,13 +262,13 @@ class CountingLimiter:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
-        self.admitted: list[int] = []
+        self.admitted: list[Size] = []
         self.settled: list[tuple] = []
         self.withdrawn = 0
 
-    async def admit(self, tokens):
+    async def admit(self, size):
         await self.gate.wait()
-        self.admitted.append(tokens)
+        self.admitted.append(size)
         return len(self.admitted)
 
     def settle(self, ticket, tokens, headers):
@@ -284,7 +285,7 @@ async def test_every_request_is_admitted_by_the_limiter_and_settled_with_its_usa
     await ask(router)
 
     assert limiter.settled == [(1, 0, "60"), (2, None, None), (3, 7, None)]
-    assert limiter.admitted[0] > 512
+    assert limiter.admitted[0].prompt_tokens > 0
 
 
 async def test_a_call_that_is_cancelled_while_the_limiter_holds_it_hands_its_endpoint_back(start, route):

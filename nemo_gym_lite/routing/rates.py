@@ -1,0 +1,271 @@
+"""Keeps a model's calls within so many requests and tokens per minute, as hosted services count them.
+
+The window slides exactly: within any 60 seconds no more is sent than allowed, in the order in which calls came. A
+request counts from when it was let through; its tokens are estimated before, and corrected once the answer's usage is
+known. Services say in `x-ratelimit-*` headers what they allow and what is left; the lower of that and the
+configuration holds, and what others use up under the same key is left to them.
+"""
+
+import asyncio
+import math
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nemo_gym_lite.clock import Clock
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.routing.limiter import Size
+
+WINDOW_S = 60.0
+
+MARGIN_S = 1.0
+"""Requests do not arrive in the rhythm in which they were let through: a connection has to be made, a machine is busy.
+As long as none is late by more than this, the service counts no more than it allows. It costs 1.6 % of the rate."""
+
+PACES = 60
+"""Into so many parts a window is cut, each with its share of the requests: services may enforce a rate per minute by
+the second, and a burst is late as a whole, which the margin would not cover."""
+
+CAUTIOUS_SHARE = 4
+"""While too few answers are known to guess by, each request is taken for this part of the tokens of a minute."""
+
+FIRST_ANSWERS = 8
+"""So many answers, and twice as many as are under way, are enough to guess by: the first ones to come are short."""
+
+SPREAD = 1.5
+"""The next answer may be longer than the longest so far; the longest fades by 0.1 % with each answer."""
+
+_FADING = 0.999
+_KINDS = ("requests", "tokens")
+_PART = re.compile(r"([\d.]+)(ms|s|m|h|d)?")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One request that was let through.
+
+    Attributes:
+        at_s: When, in clock seconds.
+        prompt_tokens: Guess of its prompt's tokens.
+        tokens: What it counts as: an estimate, then what it took.
+        counted: Whether it is within the window.
+    """
+
+    at_s: float
+    prompt_tokens: int = 0
+    tokens: float = 0.0
+    counted: bool = False
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the service said last about one kind of limit."""
+
+    limit: float = math.inf
+    others: float = 0.0  # used up by somebody else
+    until_s: float = 0.0  # when that is over
+
+
+class RateLimiter:
+    """Lets requests through at the rate that a service allows.
+
+    Args:
+        requests_per_minute: None if only the service's own headers limit them, here and below.
+        tokens_per_minute: Prompt and generated tokens together.
+        clock: Source of time.
+        window_s: Seconds that stand for the minute.
+        margin_s: Seconds by which a request may arrive late.
+        workers: Processes that share the limits in equal parts.
+
+    Raises:
+        ConfigError: There are more workers than requests per minute.
+    """
+
+    def __init__(
+        self,
+        requests_per_minute: float | None,
+        tokens_per_minute: float | None,
+        clock: Clock,
+        *,
+        window_s: float = WINDOW_S,
+        margin_s: float = MARGIN_S,
+        workers: int = 1,
+    ) -> None:
+        if requests_per_minute is not None and requests_per_minute < workers:
+            raise ConfigError(
+                f"requests_per_minute is {requests_per_minute:g}, less than num_workers, which is {workers}",
+                "use fewer workers; so few requests need one",
+            )
+        self._own = (requests_per_minute, tokens_per_minute)
+        self._clock, self._window_s, self._span_s, self._workers = clock, window_s, window_s + margin_s, workers
+        self._told = {kind: _Told() for kind in _KINDS}
+        self._log: deque[Ticket] = deque()
+        self._tokens = 0.0  # of the log
+        self._answers = self._under_way = 0
+        self._longest = 0.0
+        self._turn = asyncio.Lock()  # first come, first served: the first one waits, the others wait for it
+        self._change: asyncio.Future[None] | None = None
+
+    def share(self, workers: int) -> "RateLimiter":
+        """A limiter for one of `workers` processes that keep the limits together.
+
+        Raises:
+            ConfigError: There are more workers than requests per minute.
+        """
+        margin_s = self._span_s - self._window_s
+        return RateLimiter(*self._own, self._clock, window_s=self._window_s, margin_s=margin_s, workers=workers)
+
+    def limit(self, kind: str) -> float:
+        """Requests or tokens (`kind`) that all workers together may take within a window; infinity for any number."""
+        own = self._own[_KINDS.index(kind)]
+        return min(math.inf if own is None else own, self._told[kind].limit)
+
+    async def admit(self, size: Size) -> Ticket:
+        """Wait for a request's turn. Every ticket goes back, to `settle` or to `withdraw`."""
+        if self.limit("requests") == self.limit("tokens") == math.inf:
+            self._under_way += 1
+            return Ticket(self._clock.now(), size.prompt_tokens)
+        async with self._turn:
+            while True:
+                tokens = self._expected(size)
+                now_s = self._clock.now()
+                wait_s = max(self._requests_wait_s(now_s), self._tokens_wait_s(tokens, now_s))
+                if wait_s <= 0:
+                    break
+                await self._wait(wait_s)
+            ticket = Ticket(now_s, size.prompt_tokens, tokens, counted=True)
+            self._log.append(ticket)
+            self._tokens += tokens
+            self._under_way += 1
+            return ticket
+
+    def settle(self, ticket: Ticket, tokens: int | None, headers: Mapping[str, str]) -> None:
+        """Correct what a request counts as, and learn from the reply.
+
+        Args:
+            ticket: Of the request.
+            tokens: What it took, prompt and answer; 0 if it was refused, None if nobody knows: the estimate stands.
+            headers: Of the reply, empty if there was none; looked up case-insensitively if the mapping does so.
+        """
+        if not ticket.settled:
+            ticket.settled = True
+            self._under_way -= 1
+        if tokens is not None:
+            if ticket.counted:
+                self._tokens += tokens - ticket.tokens
+            ticket.tokens = tokens
+            if tokens > 0:
+                self._answers += 1
+                self._longest = max(tokens - ticket.prompt_tokens, self._longest * _FADING)
+        for kind in _KINDS:
+            if (remaining := headers.get(f"x-ratelimit-remaining-{kind}")) is not None:
+                self._learn(kind, remaining, headers)
+        self._wake()
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Take a ticket back whose request was not sent."""
+        self.settle(ticket, 0, {})
+        if ticket.counted:
+            ticket.counted = False
+            self._log.remove(ticket)
+
+    def _expected(self, size: Size) -> float:
+        """Tokens that a request will hardly exceed."""
+        limit = self.limit("tokens") / self._workers
+        if limit == math.inf:
+            return 0.0
+        output = self._longest * SPREAD
+        if self._answers < max(FIRST_ANSWERS, 2 * self._under_way):
+            output = max(output, limit / CAUTIOUS_SHARE)
+        most_output = math.inf if size.most_output is None else size.most_output
+        return max(1.0, size.prompt_tokens + min(output, most_output))
+
+    def _requests_wait_s(self, now_s: float) -> float:
+        limit = self.limit("requests")
+        if limit == math.inf:
+            return 0.0
+        others = self._others("requests", now_s)
+        log = self._log
+        self._forget(now_s)
+        share = max(1, math.floor(limit / self._workers))
+        if len(log) >= share or (others and len(log) + others >= limit):
+            return self._next_change_s("requests", now_s)
+        at_once = math.ceil(share / PACES)
+        return 0.0 if len(log) < at_once else log[-at_once].at_s + self._window_s / PACES - now_s
+
+    def _tokens_wait_s(self, tokens: float, now_s: float) -> float:
+        limit = self.limit("tokens")
+        if limit == math.inf:
+            return 0.0
+        others = self._others("tokens", now_s)
+        self._forget(now_s)
+        beyond_share = self._log and self._tokens + tokens > limit / self._workers  # alone, a request may be too large
+        if beyond_share or (others and self._tokens + tokens + others > limit):
+            return self._next_change_s("tokens", now_s)
+        return 0.0
+
+    def _next_change_s(self, kind: str, now_s: float) -> float:
+        """Seconds until the oldest request leaves the window, or others' use is over."""
+        ends = [self._log[0].at_s + self._span_s] if self._log else []
+        if self._others(kind, now_s):
+            ends.append(self._told[kind].until_s)
+        return max(0.001, min(ends) - now_s)
+
+    def _forget(self, now_s: float) -> None:
+        log = self._log
+        while log and log[0].at_s + self._span_s <= now_s:
+            ticket = log.popleft()
+            ticket.counted = False
+            self._tokens -= ticket.tokens
+
+    def _others(self, kind: str, now_s: float) -> float:
+        told = self._told[kind]
+        return told.others if told.until_s > now_s else 0.0
+
+    def _learn(self, kind: str, remaining: str, headers: Mapping[str, str]) -> None:
+        told, left = self._told[kind], _number(remaining)
+        limit = _number(headers.get(f"x-ratelimit-limit-{kind}", ""))
+        if limit:
+            told.limit = limit
+        if left is None or told.limit == math.inf:
+            return
+        now_s = self._clock.now()
+        self._forget(now_s)
+        ours = len(self._log) if kind == "requests" else self._tokens
+        reset_s = parse_duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
+        told.others = max(0.0, told.limit - left - ours)
+        told.until_s = now_s + (self._window_s if reset_s is None else reset_s)
+
+    async def _wait(self, seconds: float) -> None:
+        """Return after `seconds`, or sooner if a reply has changed what is known."""
+        self._change = asyncio.get_running_loop().create_future()
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({self._change, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._change = None
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of `6m0s`, `1.5s`, `120ms` or a plain number of seconds; None for anything else."""
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        return None
+    numbers = [(_number(number), unit) for number, unit in parts]
+    return sum((number or 0.0) * _SECONDS[unit] for number, unit in numbers)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
