@@ -24,14 +24,17 @@ FLOORS = {
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         routing.limiter routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
-        rollouts.budget rollouts.vitals rollouts.watchdog rollouts.history rollouts.shards
+        rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
+        rollouts.shards
         """,
     2: """
-        routing config openai_client rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
+        routing config openai_client rollouts.ticker
+        rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
         rollouts.manifest rollouts.overtaken rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client
         """,
     3: """
+        serving.request_stats serving.metrics_page
         serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
         serving.near_resources serving.far_resources
         serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model

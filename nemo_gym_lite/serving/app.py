@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nemo_gym_lite.serving.asgi import DELTA, REPLY_HEADER, read_body, replay, send_json
 from nemo_gym_lite.serving.calls import PlainCall
+from nemo_gym_lite.serving.metrics_page import MetricsMiddleware
 from nemo_gym_lite.serving.middleware import JsonErrorMiddleware, RolloutPrefixMiddleware, SessionMiddleware
 
-_OWN_MIDDLEWARE: tuple[Any, ...] = (SessionMiddleware, RolloutPrefixMiddleware, JsonErrorMiddleware)
+_OWN_MIDDLEWARE: tuple[Any, ...] = (SessionMiddleware, RolloutPrefixMiddleware, JsonErrorMiddleware, MetricsMiddleware)
 
 
 class PlainRoute(APIRoute):

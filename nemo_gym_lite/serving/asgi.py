@@ -1,10 +1,16 @@
 """The few verbs of ASGI that a route without a framework needs."""
 
+import re
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REPLY_HEADER = b"x-ng-reply"
 DELTA = b"delta"
 """Value of `x-ng-reply` that asks for a reply without the echo of the request."""
+
+
+DEADLINE_HEADER = b"x-ng-deadline-s"
+"""Header with the seconds that a caller grants a check, from the check's start."""
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -28,7 +34,12 @@ def replay(body: bytes) -> Receive:
 
 async def send_json(send: Send, payload: bytes, status: int = 200) -> None:
     """Send a whole JSON reply."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
+    await send_bytes(send, payload, b"application/json", status)
+
+
+async def send_bytes(send: Send, payload: bytes, media_type: bytes, status: int = 200) -> None:
+    """Send a whole reply."""
+    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(payload))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
 
@@ -51,3 +62,9 @@ async def call_app(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]
 def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether the reply should leave out the echo of the request."""
     return (REPLY_HEADER, DELTA) in headers
+
+
+def deadline_of(headers: list[tuple[bytes, bytes]]) -> float | None:
+    """The seconds that the caller grants; None if it does not say."""
+    text = next((value for name, value in headers if name == DEADLINE_HEADER), b"")
+    return float(text) if re.fullmatch(rb"\d{1,9}(\.\d{1,9})?", text) and float(text) else None

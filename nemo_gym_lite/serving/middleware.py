@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ class SessionMiddleware:
         return self._name + signed + self._attributes
 
 
+def without_prefix(path: str) -> str:
+    """The path without the `/ng-rollout/<id>` that any path may begin with."""
+    return _PREFIX.sub("", path, count=1) if path.startswith("/ng-rollout/") else path
+
+
 class RolloutPrefixMiddleware:
     """Lets any path be prefixed `/ng-rollout/<id>`."""
 
@@ -93,8 +99,7 @@ class RolloutPrefixMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["path"].startswith("/ng-rollout/"):
-            path = _PREFIX.sub("", scope["path"], count=1)
+        if scope["type"] == "http" and (path := without_prefix(scope["path"])) != scope["path"]:
             scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
 
@@ -102,17 +107,18 @@ class RolloutPrefixMiddleware:
 class JsonErrorMiddleware:
     """Turns an exception into a JSON reply: a failed call keeps its class, anything else is a 500."""
 
-    def __init__(self, app: ASGIApp, server: str) -> None:
+    def __init__(self, app: ASGIApp, server: str, release: Callable[[], Awaitable[None]] = close_http) -> None:
         self._app = app
         self._server = server
+        self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; when the server stops, close its connections to others."""
+        """Serve one request; when the server stops, release what it holds: connections, processes."""
         if scope["type"] == "lifespan":
             try:
                 await self._app(scope, receive, send)
             finally:
-                await close_http()
+                await self._release()
             return
         started = False
 

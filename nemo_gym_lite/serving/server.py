@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, BaseServerConfig, HeadServerConfig
-from nemo_gym_lite.serving.client import ServerClient, get_first_server_config_dict
+from nemo_gym_lite.rollouts.vitals import Vitals
+from nemo_gym_lite.serving.client import ServerClient, close_http, get_first_server_config_dict
+from nemo_gym_lite.serving.metrics_page import MetricsMiddleware, ServerMetrics
 from nemo_gym_lite.serving.middleware import (
     JsonErrorMiddleware,
     RolloutPrefixMiddleware,
@@ -48,11 +50,16 @@ class SimpleServer(BaseServer):
         raise NotImplementedError(f"{type(self).__name__} does not define setup_webserver")
 
     def build_app(self) -> FastAPI:
-        """The app as it is served: its routes, `GET /`, errors as JSON."""
+        """The app as it is served: its routes, `GET /`, `GET /metrics`, errors as JSON."""
         app = self.setup_webserver()
         self.setup_liveness(app)
         self.setup_exception_middleware(app)
+        app.add_middleware(MetricsMiddleware, metrics=ServerMetrics(self.vitals))  # last: it stands around all others
         return app
+
+    def vitals(self) -> Vitals:
+        """How the server is doing, for `GET /metrics`, beyond the requests that it answers."""
+        return Vitals()
 
     def describe(self) -> Json:
         """What `GET /` answers."""
@@ -81,7 +88,11 @@ class SimpleServer(BaseServer):
 
     def setup_exception_middleware(self, app: FastAPI) -> None:
         """Reply to exceptions as JSON; only when served, so that tests of an app see them raised."""
-        app.add_middleware(JsonErrorMiddleware, server=self.get_session_middleware_key())
+        app.add_middleware(JsonErrorMiddleware, server=self.get_session_middleware_key(), release=self._release)
+
+    async def _release(self) -> None:
+        """Let go of what was opened while serving."""
+        await close_http()
 
     @classmethod
     def from_tree(cls, tree: Json, name: str) -> Self:
