@@ -22,7 +22,7 @@ FLOORS = {
         """,
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
-        routing.limiter routing.breaker routing.window routing.homes
+        routing.admission routing.payoff routing.limiter routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
         rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
         rollouts.shards
@@ -36,7 +36,7 @@ FLOORS = {
     3: """
         serving.request_stats serving.metrics_page
         serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
-        serving.near_resources serving.far_resources
+        serving.near_resources serving.far_resources serving.check_pool serving.check_processes
         serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model
         base_responses_api_agent routed_model agents
         """,
