@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import aiohttp
@@ -30,22 +29,13 @@ class Steering:
 
     Args:
         admission: Decides.
-        urls: The base URLs of the engines, as they are at the moment.
-        crew: Knows how its calls went.
+        crew: Knows its engines, and how its calls went.
         collector: What is steered.
         http: The process's session; owned by the caller.
     """
 
-    def __init__(
-        self,
-        admission: Admission,
-        urls: Callable[[], Sequence[str]],
-        crew: Crew,
-        collector: Resizable,
-        http: aiohttp.ClientSession,
-    ) -> None:
+    def __init__(self, admission: Admission, crew: Crew, collector: Resizable, http: aiohttp.ClientSession) -> None:
         self.admission = admission
-        self._urls = urls
         self._crew = crew
         self._collector = collector
         self._metrics = EngineMetrics(http, time.monotonic)
@@ -58,7 +48,9 @@ class Steering:
             await asyncio.sleep(max(0.0, self.admission.interval_s - (time.monotonic() - began_s)))
 
     async def _look(self) -> None:
-        readings = await self._metrics.read(self._urls())
+        vitals = self._crew.vitals()
+        urls = {endpoint.base_url for endpoints in vitals.endpoints.values() for endpoint in endpoints}
+        readings = await self._metrics.read(sorted(urls))
         admission = self.admission
         before = admission.limit
         admission.sensed(readings, self._crew.vitals().calls, self._collector.in_flight, time.monotonic())

@@ -26,7 +26,7 @@ CUSHION = 0.1
 """Share of what runs that may wait at the engine: an ended request is replaced without a round trip to us."""
 
 UNEVEN_CUSHION = 0.5
-"""The same while another endpoint has no queue at all: endpoints differ, and one with room must not go without."""
+"""The same while an endpoint that runs as much has no queue: they differ, and the stronger must not go without."""
 
 STANDS_S = 1.0
 """A queue that is gone within this time was a burst, such as the first turns of new rollouts."""
@@ -231,8 +231,10 @@ class Admission:
 
     def _cushion(self, engines: Mapping[str, EngineReading]) -> int:
         """Requests that may wait."""
-        even = len(engines) < 2 or all(engine.waiting for engine in engines.values())
-        share = CUSHION if even else UNEVEN_CUSHION
+        queued = [engine.running for engine in engines.values() if engine.waiting]
+        free = [engine.running for engine in engines.values() if not engine.waiting]
+        uneven = queued and free and max(free) >= min(queued)
+        share = UNEVEN_CUSHION if uneven else CUSHION
         return sum(max(1, math.ceil(share * engine.running)) for engine in engines.values())
 
     def _trim(self, engines: Mapping[str, EngineReading], in_flight: int) -> bool:
