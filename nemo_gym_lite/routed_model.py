@@ -22,7 +22,9 @@ from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, Deadlines
 from nemo_gym_lite.errors import ConfigError, EndpointError, FailedCallError
 from nemo_gym_lite.routing.endpoint import Endpoint
+from nemo_gym_lite.routing.limiter import Limiter
 from nemo_gym_lite.routing.pool import EndpointPool
+from nemo_gym_lite.routing.rates import RateLimiter
 from nemo_gym_lite.routing.retry import RetryPolicy
 from nemo_gym_lite.routing.router import Router
 from nemo_gym_lite.server_utils import get_global_aiohttp_client
@@ -82,7 +84,9 @@ class RoutingConfig(BaseModel):
     rest_s: float = Field(default=10.0, gt=0, description="longest rest of an endpoint before it is probed, in seconds")
     patience_s: float = Field(default=60.0, ge=0, description="seconds that calls wait when all endpoints are down")
 
-    def router(self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None) -> Router:
+    def router(
+        self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None, limiter: Limiter | None = None
+    ) -> Router:
         """A router over `endpoints`."""
         clock = SystemClock()
         pool = EndpointPool(
@@ -93,7 +97,7 @@ class RoutingConfig(BaseModel):
             patience_s=self.patience_s,
         )
         policy = RetryPolicy(attempts=self.attempts, budget_s=self.budget_s)
-        return Router(endpoints, pool, policy, clock, max_in_flight=max_in_flight)
+        return Router(endpoints, pool, policy, clock, limiter=limiter, max_in_flight=max_in_flight)
 
 
 class RoutedModelConfig(BaseResponsesAPIModelConfig):
@@ -108,6 +112,17 @@ class RoutedModelConfig(BaseResponsesAPIModelConfig):
     deadlines: Deadlines | None = Field(
         default=None, description="deadlines of this model's calls, in place of the command's"
     )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="requests that all endpoints together get within any 60 s; further ones wait"
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="prompt and generated tokens of all endpoints within any 60 s"
+    )
+
+    def router(self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None) -> Router:
+        """A router over `endpoints` that keeps the limits per minute, and those that the replies' headers tell."""
+        limiter = RateLimiter(self.requests_per_minute, self.tokens_per_minute, SystemClock())
+        return self.routing.router(endpoints, max_in_flight, limiter)
 
     @model_validator(mode="before")
     @classmethod

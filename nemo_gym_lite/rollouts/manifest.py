@@ -29,6 +29,8 @@ _INCIDENTAL = {
     "deadlines",
     "max_concurrent_requests",
     "num_concurrent_requests",
+    "requests_per_minute",
+    "tokens_per_minute",
 }
 """Settings of a server that say where and how it runs, not what it answers."""
 

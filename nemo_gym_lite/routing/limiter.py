@@ -43,6 +43,10 @@ class Limiter(Protocol):
         """Hand a ticket back: the request was not sent."""
         ...
 
+    def share(self, workers: int) -> None:
+        """Keep to an equal part of the limits, as one of `workers` processes."""
+        ...
+
 
 def size_of(body: Json, length_bytes: int) -> Size:
     """About what a request takes.

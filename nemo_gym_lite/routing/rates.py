@@ -78,10 +78,6 @@ class RateLimiter:
         clock: Source of time.
         window_s: Seconds that stand for the minute.
         margin_s: Seconds by which a request may arrive late.
-        workers: Processes that share the limits in equal parts.
-
-    Raises:
-        ConfigError: There are more workers than requests per minute.
     """
 
     def __init__(
@@ -92,15 +88,10 @@ class RateLimiter:
         *,
         window_s: float = WINDOW_S,
         margin_s: float = MARGIN_S,
-        workers: int = 1,
     ) -> None:
-        if requests_per_minute is not None and requests_per_minute < workers:
-            raise ConfigError(
-                f"requests_per_minute is {requests_per_minute:g}, less than num_workers, which is {workers}",
-                "use fewer workers; so few requests need one",
-            )
         self._own = (requests_per_minute, tokens_per_minute)
-        self._clock, self._window_s, self._span_s, self._workers = clock, window_s, window_s + margin_s, workers
+        self._clock, self._window_s, self._span_s = clock, window_s, window_s + margin_s
+        self._workers = 1
         self._told = {kind: _Told() for kind in _KINDS}
         self._log: deque[Ticket] = deque()
         self._tokens = 0.0  # of the log
@@ -109,14 +100,19 @@ class RateLimiter:
         self._turn = asyncio.Lock()  # first come, first served: the first one waits, the others wait for it
         self._change: asyncio.Future[None] | None = None
 
-    def share(self, workers: int) -> "RateLimiter":
-        """A limiter for one of `workers` processes that keep the limits together.
+    def share(self, workers: int) -> None:
+        """Keep to an equal part of the limits, as one of `workers` processes that ask the same service.
 
         Raises:
             ConfigError: There are more workers than requests per minute.
         """
-        margin_s = self._span_s - self._window_s
-        return RateLimiter(*self._own, self._clock, window_s=self._window_s, margin_s=margin_s, workers=workers)
+        requests_per_minute, _ = self._own
+        if requests_per_minute is not None and requests_per_minute < workers:
+            raise ConfigError(
+                f"requests_per_minute is {requests_per_minute:g}, less than num_workers, which is {workers}",
+                "use fewer workers; so few requests need one",
+            )
+        self._workers = workers
 
     def limit(self, kind: str) -> float:
         """Requests or tokens (`kind`) that all workers together may take within a window; infinity for any number."""

@@ -10,6 +10,7 @@ import orjson
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.clock import Clock
+from nemo_gym_lite.episode import at_endpoint
 from nemo_gym_lite.errors import EndpointError
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.endpoint import Endpoint
@@ -74,12 +75,23 @@ class Router:
         """Forget a finished session; unknown ids are ignored."""
         self.pool.end_session(session_id)
 
+    def share(self, workers: int) -> None:
+        """Keep to an equal part of the limits per minute, as one of `workers` processes.
+
+        Raises:
+            ConfigError: There are more workers than requests per minute.
+        """
+        if self._limiter is not None:
+            self._limiter.share(workers)
+
     async def _send(self, session_id: str, path: str, payload: bytes, size: Size) -> Json:
         budget = CallBudget(self._policy, self._clock.now())
         tried: list[EndpointState] = []
         avoid: Collection[EndpointState] = ()
         while True:
+            at_endpoint(None)
             state, ticket = await self._lease(session_id, avoid, budget, size)
+            at_endpoint(state.base_url)
             began_s = self._clock.now()
             try:
                 answer, headers = await self._endpoints[state].post(path, payload, session_id)

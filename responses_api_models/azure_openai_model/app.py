@@ -82,7 +82,7 @@ class AzureOpenAIModel(RoutedModel):
         """The client for `config`."""
         headers, query = {"api-key": config.openai_api_key}, config.default_query
         endpoints = [Endpoint(url, http, deadlines, headers, query) for url in config.openai_base_url]
-        router = config.routing.router(endpoints, config.num_concurrent_requests)
+        router = config.router(endpoints, config.num_concurrent_requests)
         return AzureOpenAIModelClient(config, router)
 
 

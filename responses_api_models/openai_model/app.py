@@ -84,7 +84,7 @@ class OpenAIModel(RoutedModel):
         """The client for `config`."""
         headers = {"Authorization": f"Bearer {config.openai_api_key}", **config.openai_default_headers}
         endpoints = [Endpoint(url, http, deadlines, headers) for url in config.openai_base_url]
-        router = config.routing.router(endpoints, config.max_concurrent_requests)
+        router = config.router(endpoints, config.max_concurrent_requests)
         return OpenAIModelClient(config, router)
 
 

@@ -176,7 +176,7 @@ class VLLMModel(RoutedModel):
         if config.api_key:
             headers["Authorization"] = f"Bearer {config.api_key}"
         endpoints = [Endpoint(url, http, deadlines, headers) for url in config.base_url]
-        return VLLMModelClient(config, config.routing.router(endpoints))
+        return VLLMModelClient(config, config.router(endpoints))
 
 
 if __name__ == "__main__":
