@@ -8,6 +8,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 
+MODEL = "model"
+"""Stage of an episode that waits for its model."""
+
 
 @dataclass(eq=False, slots=True)
 class Episode:
@@ -18,7 +21,7 @@ class Episode:
         began_s: When it began, in seconds of `time.monotonic`.
         turns: Model calls begun so far.
         stage: What it waits for: `start`, `seed`, `model`, `tool NAME` or `verify`.
-        endpoint: Base URL that its last model call went to; None before the first.
+        endpoint: Base URL that its model call went to; None while it waits for one that takes it.
     """
 
     label: str
@@ -39,8 +42,16 @@ def at_stage(stage: str) -> None:
         episode.stage = stage
 
 
-def at_endpoint(base_url: str) -> None:
-    """Note that the current episode, if there is one, begins a request to `base_url`."""
+def at_turn() -> None:
+    """Note that the current episode, if there is one, asks its model for one more turn."""
+    episode = CURRENT.get()
+    if episode is not None:
+        episode.turns += 1
+        episode.stage = MODEL
+
+
+def at_endpoint(base_url: str | None) -> None:
+    """Note where the current episode, if there is one, has sent its request; None: it waits for an endpoint."""
     episode = CURRENT.get()
     if episode is not None:
         episode.endpoint = base_url

@@ -18,6 +18,7 @@ from nemo_gym_lite.config_types import (
     ModelServerRef,
     ResourcesServerRef,
 )
+from nemo_gym_lite.episode import at_stage, at_turn
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.row_fields import TASK_INDEX
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
@@ -73,6 +74,7 @@ class SimpleAgentLoop:
         so_far: Json = {}
         try:
             async with asyncio.timeout(self._episode_s):
+                at_stage("seed")
                 await session.seed(row)
                 response = await self.play(row["responses_create_params"], session, session_id, so_far)
                 so_far["response"] = response
@@ -90,6 +92,7 @@ class SimpleAgentLoop:
     async def _verdict(self, row: Json, response: Json, session: ResourcesSession) -> Json:
         if self._config.skip_verification:
             return {"reward": self._config.skip_verification_reward, "verification_skipped": True}
+        at_stage("verify")
         return await session.verify({**row, "response": response})
 
     async def play(self, params: Json, session: ResourcesSession, session_id: str, so_far: Json | None = None) -> Json:
@@ -108,6 +111,7 @@ class SimpleAgentLoop:
         usage: Json | None = None
         steps = idle_turns = 0
         while True:
+            at_turn()
             response = await self._model.respond(params, session_id)
             output = response["output"]
             conversation += output
@@ -205,6 +209,7 @@ async def _call(session: ResourcesSession, call: Json) -> Json:
     try:
         if call["name"] in _NO_TOOLS:
             raise ValueError(f"there is no tool {call['name']!r}")
+        at_stage(f"tool {call['name']}")
         output = await session.call_tool(call["name"], json.loads(call["arguments"]))
     except (ValueError, TypeError, RecursionError) as error:  # of the arguments: what a tool raises is its reply
         output = json.dumps({"error": f"Invalid tool call arguments: {error!r}"})

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.episode import Episode
+from nemo_gym_lite.episode import MODEL, Episode
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 
@@ -25,7 +25,7 @@ class EpisodeSnapshot:
         age_s: Seconds since it began.
         turns: Model calls begun so far.
         stage: What it waits for.
-        endpoint: Base URL of its last model call; None before the first.
+        endpoint: Base URL of its model call; None while it waits for an endpoint that takes it.
     """
 
     label: str
@@ -40,8 +40,8 @@ class EpisodeSnapshot:
         return cls(episode.label, now_s - episode.began_s, episode.turns, episode.stage, episode.endpoint)
 
     def __str__(self) -> str:
-        """As in `task 17, rollout 2: turn 3, model, at http://127.0.0.1:8000/v1, for 81 s`."""
-        where = f", at {self.endpoint}" if self.endpoint and self.stage == "model" else ""
+        """As in `task 17, rollout 2: turn 3, model at http://127.0.0.1:8000/v1, for 81 s`."""
+        where = f" at {self.endpoint or 'no endpoint yet'}" if self.stage == MODEL else ""
         turn = f"turn {self.turns}, " if self.turns else ""
         return f"{self.label}: {turn}{self.stage}{where}, for {self.age_s:.0f} s"
 

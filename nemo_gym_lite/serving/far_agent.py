@@ -6,6 +6,7 @@ from yarl import URL
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.episode import at_stage
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.serving.client import JSON_HEADERS, post
 from nemo_gym_lite.serving.failures import failure_of, json_of
@@ -24,11 +25,13 @@ class FarAgent:
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None) -> None:
         self._url = URL(f"{base_url.rstrip('/')}/run", encoded=True)
+        self._stage = f"agent at {base_url}"
         self._http = http
         self._deadlines = deadlines or Deadlines()
 
     async def run(self, row: Json) -> Json:
         """Play one episode."""
+        at_stage(self._stage)
         reply = await post(
             self._http,
             self._url,

@@ -6,6 +6,7 @@ from yarl import URL
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.episode import at_endpoint
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.serving.client import JSON_HEADERS, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
@@ -25,7 +26,8 @@ class FarModel:
     """
 
     def __init__(self, base_url: str, http: aiohttp.ClientSession, deadlines: Deadlines | None = None) -> None:
-        self._url = URL(f"{base_url.rstrip('/')}/v1/responses", encoded=True)
+        self._base_url = base_url.rstrip("/")
+        self._url = URL(f"{self._base_url}/v1/responses", encoded=True)
         self._http = http
         self._deadlines = deadlines or Deadlines()
         self._cookies: dict[str, CookieCrumbs] = {}
@@ -37,6 +39,7 @@ class FarModel:
 
     async def respond(self, params: Json, session_id: str) -> Json:
         """Play one turn."""
+        at_endpoint(self._base_url)
         cookies = self._cookies.get(session_id)
         if cookies is None:
             cookies = self._cookies[session_id] = CookieCrumbs()

@@ -54,7 +54,7 @@ def test_an_episode_notes_its_stage_and_forgets_it_when_it_ends():
     at_stage("model")
     at_endpoint(A)
 
-    assert str(EpisodeSnapshot.of(second, 66.0)) == f"task 2, rollout 0: model, at {A}, for 60 s"
+    assert str(EpisodeSnapshot.of(second, 66.0)) == f"task 2, rollout 0: model at {A}, for 60 s"
     assert [episode.label for episode in episodes.oldest(1)] == ["task 1, rollout 0"]
     episodes.end(first)
     episodes.end(second)

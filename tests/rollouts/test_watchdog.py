@@ -15,7 +15,7 @@ OLDEST = [
 def test_a_hanging_tail_is_told_with_its_three_oldest_rollouts_their_turn_and_endpoint():
     assert Watchdog(60, now_s=0).look(60, OLDEST, 0, 4) == (
         "no rollout has ended for 60 s, 4 in flight; the oldest:\n"
-        f"  task 17, rollout 2: turn 3, model, at {A}, for 81 s\n"
+        f"  task 17, rollout 2: turn 3, model at {A}, for 81 s\n"
         "  task 3, rollout 0: turn 1, verify, for 70 s\n"
         "  task 4, rollout 0: seed, for 60 s"
     )
