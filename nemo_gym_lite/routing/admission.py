@@ -270,6 +270,7 @@ class Admission:
 
     def _climb(self, in_flight: int, now_s: float) -> None:
         """Go where results say."""
+        self._pace = CAREFUL  # should engines lead again
         advice = self._payoff.told(self.limit, self._done, self._highest(), now_s)
         if advice.slower:
             self._cut(advice.why, in_flight, now_s, left=advice.limit / self.limit)
