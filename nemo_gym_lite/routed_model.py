@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, get_args
 
 import aiohttp
+from fastapi import FastAPI
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,12 +22,14 @@ from nemo_gym_lite.clock import SystemClock
 from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, Deadlines
 from nemo_gym_lite.errors import ConfigError, EndpointError, FailedCallError
+from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.limiter import Limiter
 from nemo_gym_lite.routing.pool import EndpointPool
 from nemo_gym_lite.routing.rates import RateLimiter
 from nemo_gym_lite.routing.retry import RetryPolicy
 from nemo_gym_lite.routing.router import Router
+from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 from nemo_gym_lite.server_utils import get_global_aiohttp_client
 
 _BLOCK_KEYS = frozenset(BaseRunServerInstanceConfig.model_fields) | {
@@ -236,6 +239,25 @@ class RoutedModel(SimpleResponsesAPIModel):
     async def chat(self, body: Json, session_id: str) -> Json:
         """Answer a Chat Completions request."""
         return await self._served().chat(body, session_id)
+
+    def setup_webserver(self) -> FastAPI:
+        """Make the app, with `GET /endpoints` for whoever asks how they are."""
+        app = super().setup_webserver()
+        app.get("/endpoints")(self.endpoints)
+        return app
+
+    async def endpoints(self) -> list[EndpointSnapshot]:
+        """The endpoints as this server sees them."""
+        return list(self._served().router.pool.snapshot())
+
+    def vitals(self) -> Vitals:
+        """Endpoints and calls, for `GET /metrics`."""
+        vitals = Vitals()
+        if self._client is not None:
+            router = self._client.router
+            vitals.endpoints[self.config.name] = list(router.pool.snapshot())
+            vitals.calls.merge(router.stats)
+        return vitals
 
     def _served(self) -> RoutedModelClient:
         """The served side's client, made when the event loop that it belongs to runs."""

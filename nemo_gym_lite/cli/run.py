@@ -4,7 +4,8 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -15,12 +16,11 @@ from rich.table import Table
 from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import Composed, compose
+from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.head_server import HeadServer
 from nemo_gym_lite.serving.launcher import Launcher, show_on_stderr
 from nemo_gym_lite.serving.upstreams import silent_upstreams
-
-PLAIN_WIDTH = 200
-"""Columns of the table where the output is no terminal."""
 
 
 class RunOptions(BaseModel):
@@ -29,6 +29,9 @@ class RunOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dry_run: bool = Field(default=False, description="stop as soon as all servers were ready once")
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="serve all servers' metrics to Prometheus there; 0 takes a free port"
+    )
 
 
 def run(argv: Sequence[str]) -> int:
@@ -73,11 +76,23 @@ async def _serve(composed: Composed[RunOptions]) -> None:
         if composed.options.dry_run:
             print(ready)
             return
-        print(f"{ready}; Ctrl-C stops them", flush=True)
-        async with aiohttp.ClientSession() as http:
-            for line in await silent_upstreams(composed.servers, http):
-                show_on_stderr(f"warning: {line}; rollouts will fail until it does")
-        await asyncio.Event().wait()
+        async with _metrics(composed.options.metrics_port, launcher):
+            print(f"{ready}; Ctrl-C stops them", flush=True)
+            async with aiohttp.ClientSession() as http:
+                for line in await silent_upstreams(composed.servers, http):
+                    show_on_stderr(f"warning: {line}; rollouts will fail until it does")
+            await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _metrics(port: int | None, launcher: Launcher) -> AsyncIterator[None]:
+    """Serve the metrics of all servers on one page, if a port is given for it."""
+    if port is None:
+        yield
+        return
+    async with Exporter(port, lambda: {each["process_name"]: each["url"] for each in launcher.records()}) as exporter:
+        print(f"metrics on {exporter.url}")
+        yield
 
 
 def _print_table(records: Sequence[Json]) -> None:

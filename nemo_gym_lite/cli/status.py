@@ -1,4 +1,4 @@
-"""`ng_status`: shows the servers that a running `ng_run` keeps, and whether they answer."""
+"""`ng_status`: shows the servers that a running `ng_run` keeps, whether they answer, and models' endpoints."""
 
 import asyncio
 import sys
@@ -14,12 +14,11 @@ from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_com
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config_types import HeadServerConfig
+from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH, endpoint_table
+from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 from nemo_gym_lite.serving.registry import fetch_servers
 
 ANSWER_TIMEOUT_S = 2.0
-
-PLAIN_WIDTH = 200
-"""Columns of the table where the output is no terminal."""
 
 
 class StatusOptions(BaseModel):
@@ -47,22 +46,27 @@ def status(argv: Sequence[str]) -> int:
 
 
 async def _records(head: HeadServerConfig) -> list[Json] | None:
-    """The head server's records, each with `healthy`; None when there is no head server."""
+    """The head server's records, each with `healthy` and a model's `endpoints`; None if there is no head server."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         records = await fetch_servers(head, http)
         if records is None:
             return None
-        answers = await asyncio.gather(*(_answers(record["url"], http) for record in records))
-    return [{**record, "healthy": healthy} for record, healthy in zip(records, answers, strict=True)]
+        found = await asyncio.gather(*(_look_at(record, http) for record in records))
+    return [{**record, **more} for record, more in zip(records, found, strict=True)]
 
 
-async def _answers(url: str, http: aiohttp.ClientSession) -> bool:
+async def _look_at(record: Json, http: aiohttp.ClientSession) -> Json:
     try:
-        async with http.get(url):
-            return True
-    except (aiohttp.ClientError, TimeoutError):
-        return False
+        async with http.get(record["url"]):
+            pass
+        if record["server_type"] != "responses_api_models":
+            return {"healthy": True}
+        async with http.get(f"{record['url']}/endpoints") as reply:
+            known = await reply.json() if reply.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return {"healthy": False}
+    return {"healthy": True, "endpoints": known} if known else {"healthy": True}
 
 
 def _print_table(records: Sequence[Json]) -> None:
@@ -77,9 +81,20 @@ def _print_table(records: Sequence[Json]) -> None:
             f"{record['uptime_seconds']:.0f} s",
             str(record["restarts"]),
         )
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console.print(table)
+    endpoints = {record["process_name"]: known for record in records if (known := _endpoints_of(record))}
+    if endpoints:
+        console.print(endpoint_table(endpoints))
     healthy = sum(record["healthy"] for record in records)
     print(f"{len(records)} servers found ({healthy} healthy, {len(records) - healthy} unhealthy)")
+
+
+def _endpoints_of(record: Json) -> list[EndpointSnapshot]:
+    try:
+        return [EndpointSnapshot.of_json(each) for each in record.get("endpoints", ())]
+    except TypeError:  # an author's own route of that name
+        return []
 
 
 def main() -> int:
