@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import uvloop
 
-from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, asks_for_help, end, print_help, run_command
+from nemo_gym_lite.cli.common import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_STOPPED_BY_BUDGET,
+    asks_for_help,
+    end,
+    print_help,
+    run_command,
+)
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.collection import Outcome
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -19,7 +27,9 @@ EXIT_SOME_FAILED = 3
 
 
 def main() -> int:
-    """Run the command and return its exit code: 0 all delivered, 2 wrong usage, 3 some failed, 130 interrupted."""
+    """Run the command and return its exit code: 0 all delivered, 2 wrong usage, 3 some failed, 4 out of budget,
+    130 interrupted.
+    """
     return end(run_command(lambda: _collect(sys.argv[1:])))
 
 
@@ -51,6 +61,9 @@ def _report(request: Request, outcome: Outcome) -> int:
     say(f"rollouts: {files.rollouts}")
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")
+    if outcome.budget:
+        say(f"stopped by {outcome.budget}; the same command with a larger budget goes on where this one stopped")
+        return EXIT_STOPPED_BY_BUDGET
     if outcome.interrupted:
         say("interrupted; the same command goes on where this one stopped")
         return EXIT_INTERRUPTED

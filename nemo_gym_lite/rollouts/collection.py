@@ -3,9 +3,13 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import GymError, OutputError
+from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.collector import Collector
 from nemo_gym_lite.rollouts.conduct import beside
 from nemo_gym_lite.rollouts.connect import Clients
@@ -21,7 +25,9 @@ from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.resume import Done, scan
 from nemo_gym_lite.rollouts.sink import Sink
+from nemo_gym_lite.rollouts.steering import Steering
 from nemo_gym_lite.rollouts.ticker import Ticker
+from nemo_gym_lite.routing.admission import Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,14 @@ class Collection:
         request: The run.
         asked: What decides how rollouts come out, flat.
         config: The resolved configuration, secrets masked, for the manifest.
+        spent: Adds up what the output costs, from here on with everything that it holds already.
 
     Raises:
         ConfigError: The output was begun with other settings.
         OutputError: The output is in use, or not ours.
     """
 
-    def __init__(self, request: Request, asked: Json, config: Json) -> None:
+    def __init__(self, request: Request, asked: Json, config: Json, spent: Spent) -> None:
         self.request = request
         self.files = request.files
         options = request.options
@@ -67,72 +74,104 @@ class Collection:
         self.sink = Sink(self.files)
         try:
             self.metrics = RunMetrics()
+            self.spent = spent
             attempts = options.max_rollout_attempts
-            self.done = Done(attempts) if options.overwrite else scan(self.files, self.metrics.add, attempts)
+            overwrites = options.overwrite
+            self.done = Done(attempts) if overwrites else scan(self.files, self._take_in, attempts, spent.add)
         except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
             raise
-        self.tally = Tally(total=request.rollouts, mean_reward=self.metrics.mean_reward())
+        self.tally = Tally(request.rollouts, mean_reward=self.metrics.mean_reward(), cost_usd=spent.cost_usd)
         self._collector: Collector | None = None
-        self._budget_spent: str | None = None
+        self._budget: Budget | None = None
+        self._used_up: str | None = None
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""
         if self._collector is not None:
             self._collector.stop()
 
-    async def run(self, crew: Crew, clients: Clients, ticker: Ticker) -> Outcome:
+    async def run(self, crew: Crew, clients: Clients, ticker: Ticker, http: aiohttp.ClientSession) -> Outcome:
         """Play what is owed, then write metrics and manifest.
 
         Args:
             crew: Who plays.
             clients: The environments, for their own metrics.
             ticker: Calls what goes on beside the rollouts.
+            http: This process's HTTP session, to ask engines how they do.
 
         Raises:
             OutputError: A file could not be written; what was written before is kept.
         """
-        began_s = time.monotonic()
+        options, began_s = self.request.options, time.monotonic()
         self._begin()
-        self._collector = collector = Collector(
-            owed_specs(self.request, self.done, self.manifest, self.tally),
-            crew.play,
-            self.sink,
-            self.tally,
-            limit=most_in_flight(self.request.options.num_samples_in_parallel, clients.endpoints, self.tally.total),
-            observe=self._observe,
-            drain_s=self.request.options.drain_s,
-            attempts=self.done.attempts,
+        self._budget = Budget(
+            options.max_cost_usd, options.max_total_tokens, options.max_wall_s, now_s=began_s, spent=self.spent
         )
         try:
-            await self._play(collector, ticker)
+            await self._play(crew, clients.endpoints, ticker, http)
+            await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
             elapsed_s = time.monotonic() - began_s
-            key_metrics = {} if self.request.options.disable_aggregation else await self._aggregate(clients)
+            key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         except GymError:
             with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
                 self._finish("failed", time.monotonic() - began_s)
             raise
-        interrupted = collector.stopped_early
+        interrupted = self._collector is not None and self._collector.stopped_early
         self._finish("interrupted" if interrupted else "finished", elapsed_s)
-        return Outcome(self.tally, interrupted, key_metrics, elapsed_s, self._budget_spent)
+        return Outcome(self.tally, interrupted, key_metrics, elapsed_s, self._used_up)
 
     def close(self) -> None:
         """Release the output."""
         self.sink.close()
 
-    async def _play(self, collector: Collector, ticker: Ticker) -> None:
+    async def _play(self, crew: Crew, endpoints: int, ticker: Ticker, http: aiohttp.ClientSession) -> None:
+        options = self.request.options
+        asked = options.num_samples_in_parallel
+        most = most_in_flight(asked, self.tally.total, options.num_workers)
+        admission = Admission(endpoints, most)
+        self._collector = collector = Collector(
+            owed_specs(self.request, self.done, self.manifest, self.tally),
+            crew.play,
+            self.sink,
+            self.tally,
+            limit=admission.limit if asked == "auto" else most,
+            observe=partial(self._observe, admission),
+            drain_s=options.drain_s,
+            attempts=self.done.attempts,
+        )
         progress = Progress(self.tally)
         ticker.every(0.25, progress.show)
+        ticker.every(0.25, self._look_at_budget)
         ticker.every(1.0, self.sink.sync_aside)
+        duties = [ticker.run()]
+        if asked == "auto":
+            duties.append(Steering(admission, crew, collector, http).run())
         try:
-            await beside(collector.run(), [ticker.run()])
+            await beside(collector.run(), duties)
         finally:
             progress.close()
 
-    def _observe(self, line: Line) -> None:
+    def _take_in(self, row: Json) -> None:
+        self.metrics.add(row)
+        self.spent.add(row)
+
+    def _observe(self, admission: Admission, line: Line) -> None:
         if line.failure_class is None:
             self.metrics.add(line.facts)
             self.tally.mean_reward = self.metrics.mean_reward()
+        self.tally.count_tokens(line.facts.get("usage"))
+        self.spent.add(line.facts)
+        self.tally.cost_usd = self.spent.cost_usd
+        admission.ended()
+        self._look_at_budget()
+
+    def _look_at_budget(self) -> None:
+        if self._used_up is None and self._budget is not None and self._collector is not None:
+            self._used_up = self._budget.exhausted(time.monotonic())
+            if self._used_up is not None:
+                say(f"stopping: {self._used_up}; rollouts in flight may finish")
+                self._collector.stop()
 
     async def _aggregate(self, clients: Clients) -> dict[str, Json]:
         own = {}

@@ -47,7 +47,7 @@ class Collector:
         self._observe = observe
         self._drain_s = drain_s
         self._attempts = attempts
-        self._limit = max(1, limit)
+        self._limit = tally.limit = max(1, limit)
         self._ending = self._exhausted = False
         self._slots: set[asyncio.Task[None]] = set()
         self._open = 0  # slots that will look for another spec
@@ -70,7 +70,7 @@ class Collector:
 
     def resize(self, limit: int) -> None:
         """Change the limit; rollouts beyond a lower one play to their end, and no other takes their place."""
-        self._limit = max(1, limit)
+        self._limit = self._tally.limit = max(1, limit)
         self._open_slots()
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_serializer, field_validator
 
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.rollouts.prices import DEFAULT_PRICES
 from nemo_gym_lite.rollouts.resume import MAX_ROLLOUT_ATTEMPTS
 from nemo_gym_lite.rollouts.shards import Shard
 
@@ -33,9 +34,12 @@ class CollectOptions(BaseModel):
         PositiveInt | Literal["auto"],
         Field(
             validation_alias=AliasChoices("num_samples_in_parallel", "concurrency"),
-            description="rollouts in flight at once (alias: concurrency); auto is 100 for each model endpoint",
+            description="rollouts in flight at once (alias: concurrency); auto finds the number that fills the engines",
         ),
     ] = "auto"
+    num_workers: Annotated[
+        PositiveInt, Field(description="processes that play rollouts; 1 plays them in the collector itself")
+    ] = 1
     responses_create_params: Annotated[
         dict[str, Any],
         Field(description="laid over each row's own, for instance +responses_create_params.temperature=0.3"),
@@ -61,6 +65,22 @@ class CollectOptions(BaseModel):
         Deadlines, Field(description="seconds that each wait may last, for instance +deadlines.call_s=120")
     ] = Deadlines()
     drain_s: Annotated[float, Field(ge=0, description="seconds that rollouts in flight get after Ctrl-C")] = 30.0
+    max_cost_usd: Annotated[
+        float | None,
+        Field(
+            gt=0, description="stop once the output has cost so many US dollars, earlier runs included (exit code 4)"
+        ),
+    ] = None
+    max_total_tokens: Annotated[
+        PositiveInt | None,
+        Field(description="stop when the output has taken so many tokens, earlier runs included (exit code 4)"),
+    ] = None
+    max_wall_s: Annotated[
+        float | None, Field(gt=0, description="stop after so many seconds of this run (exit code 4)")
+    ] = None
+    prices: Annotated[Path, Field(description="YAML file with prices of models, laid over configs/prices.yaml")] = (
+        DEFAULT_PRICES
+    )
     disable_aggregation: Annotated[bool, Field(description="do not write the aggregate metrics")] = False
 
     @field_validator("limit")

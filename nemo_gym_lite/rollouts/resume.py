@@ -6,7 +6,7 @@ from typing import Any
 
 from nemo_gym_lite.errors import NO_ENDPOINT, OutputError
 from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
-from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
+from nemo_gym_lite.rollouts.fingerprints import FingerprintSet, FingerprintTable
 from nemo_gym_lite.rollouts.plan import Spec, agent_name_of, identity
 from nemo_gym_lite.row_fields import FAILURE_CAUSE, FAILURE_CLASS, FAILURE_TERMINAL, KEY, ROLLOUT_INDEX, TASK_INDEX
 
@@ -30,9 +30,9 @@ class Done:
 
     def __init__(self, max_attempts: int = MAX_ROLLOUT_ATTEMPTS) -> None:
         self._max_attempts = max_attempts
-        self._delivered = FingerprintTable()
+        self._delivered = FingerprintSet()
         self._attempts = FingerprintTable()
-        self._terminal = FingerprintTable()
+        self._terminal = FingerprintSet()
         self.rows = self.duplicates = self.malformed = 0
 
     def delivered(self, spec: Spec) -> bool:
@@ -82,13 +82,19 @@ class Done:
                 self._terminal.add(mark)
 
 
-def scan(files: OutputFiles, observe: Callable[[Row], None], max_attempts: int = MAX_ROLLOUT_ATTEMPTS) -> Done:
+def scan(
+    files: OutputFiles,
+    observe: Callable[[Row], None],
+    max_attempts: int = MAX_ROLLOUT_ATTEMPTS,
+    observe_failure: Callable[[Row], None] = lambda _: None,
+) -> Done:
     """Read an output and its sidecar once, a line at a time.
 
     Args:
         files: The output; files that are not there count as empty.
         observe: Called with every distinct scored row, to take it into the metrics.
         max_attempts: Failures after which a rollout is given up, counted over all runs.
+        observe_failure: Called with every row of the sidecar; it may have used up tokens.
 
     Raises:
         OutputError: The output was written by another program.
@@ -99,6 +105,7 @@ def scan(files: OutputFiles, observe: Callable[[Row], None], max_attempts: int =
             observe(row)
     for row in _rows(files.failures, done):
         done.note_failure(row)
+        observe_failure(row)
     return done
 
 

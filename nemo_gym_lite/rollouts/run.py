@@ -7,15 +7,18 @@ from contextlib import AsyncExitStack, contextmanager
 
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
+from nemo_gym_lite.rollouts.account import account
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
-from nemo_gym_lite.rollouts.crew import LocalCrew
+from nemo_gym_lite.rollouts.crew import Crew, LocalCrew
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.ticker import Ticker
+from nemo_gym_lite.rollouts.worker import Setup
+from nemo_gym_lite.rollouts.workers import WorkerCrew
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.launcher import Launcher
 from nemo_gym_lite.serving.upstreams import silent_upstreams
@@ -39,9 +42,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         clients = connect(placed, http, options.deadlines, neighbours.tree)
         stack.push_async_callback(clients.close)
         ticker = Ticker()
-        crew = LocalCrew(Player(clients.agents, options.deadlines.episode_s), clients.models, ticker)
-        stack.push_async_callback(crew.close)
-        collection = Collection(request, request.asked(servers_of(placed)), mask_secrets(neighbours.tree))
+        asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
+        collection = Collection(request, asked, config, account(options, placed))
         stack.callback(collection.close)
         if not neighbours.running:
             started = processes(placed, neighbours.servers)
@@ -49,8 +51,23 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
             say(f"warning: {line}")
         _say_beginning(collection, neighbours)
+        crew: Crew = LocalCrew(Player(clients.agents, options.deadlines.episode_s), clients.models, ticker)
+        if options.num_workers > 1:
+            crew = await stack.enter_async_context(WorkerCrew(_setup(request, neighbours), ticker, say))
         with _stopping_on_signals(collection):
-            return await collection.run(crew, clients, ticker)
+            return await collection.run(crew, clients, ticker, http)
+
+
+def _setup(request: Request, neighbours: Neighbours) -> Setup:
+    options = request.options
+    return Setup(
+        tree=neighbours.tree,
+        agents=request.agent_names,
+        models_near=neighbours.whole,
+        deadlines=options.deadlines,
+        scored=True,
+        workers=options.num_workers,
+    )
 
 
 @contextmanager
