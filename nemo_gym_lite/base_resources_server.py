@@ -1,16 +1,18 @@
 """What an environment subclasses: sessions to seed, tools to call, rollouts to verify, metrics to compute."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import (
     AggregateMetrics,
     AggregateMetricsRequest,
     BaseRunServerInstanceConfig,
+    VerifyPool,
 )
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.judge import judge_failsafe
@@ -18,6 +20,8 @@ from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreatePar
 from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer
 from nemo_gym_lite.serving.app import ServerApp
+from nemo_gym_lite.serving.calls import PlainCall
+from nemo_gym_lite.serving.check_pool import CheckPool
 
 __all__ = [
     "AggregateMetrics",
@@ -45,11 +49,16 @@ class ReverifyMode(StrEnum):
 
 
 class BaseResourcesServerConfig(BaseRunServerInstanceConfig):
-    """Config of an environment; subclasses add their own fields."""
+    """Config of an environment; subclasses add their own fields.
+
+    Attributes:
+        verify_pool: For checks that can block, crash or take much memory: run them in processes that can be killed.
+    """
 
     REVERIFY_MODE: ClassVar[ReverifyMode] = ReverifyMode.UNKNOWN
 
     expose_tools_over_mcp: bool = False
+    verify_pool: VerifyPool | None = None
 
 
 class BaseRunRequest(BaseModel):
@@ -96,6 +105,8 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
     Tools are added in an override of `setup_webserver`: `app.post("/get_weather")(self.get_weather)`.
     """
 
+    _check_pool: CheckPool | None = PrivateAttr(default=None)
+
     async def seed_session(self, body: BaseSeedSessionRequest) -> BaseSeedSessionResponse:
         """Set up a session's state; called before the first turn if overridden."""
         return BaseSeedSessionResponse()
@@ -128,6 +139,8 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
     def describe(self) -> Json:
         """What `GET /` answers; our clients read from it which calls they may skip."""
         facts = {"seeds_sessions": self.seeds_sessions(), "has_metrics": self.has_metrics()}
+        if self.config.verify_pool is not None:
+            facts["queues_checks"] = True
         return super().describe() | facts
 
     def setup_webserver(self) -> FastAPI:
@@ -140,7 +153,30 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
         app = ServerApp(title=self.config.name)
         self.setup_session_middleware(app)
         app.post("/seed_session")(self.seed_session)
-        app.post("/verify")(judge_failsafe(self.verify))
+        app.post("/verify")(self._verify_route())
         app.post("/aggregate_metrics")(self.aggregate_metrics)
         app.get("/reverify_mode")(self.get_reverify_mode)
         return app
+
+    async def _release(self) -> None:
+        await super()._release()
+        if self._check_pool is not None:
+            await self._check_pool.close()
+
+    def verifies_rows_alone(self) -> bool:
+        """Whether a check sees the row only, and not the session in which it was played."""
+        call = PlainCall.of(self.verify)
+        return call is not None and call.request_name is None
+
+    def _verify_route(self) -> Callable[..., Any]:
+        settings = self.config.verify_pool
+        if settings is None:
+            return judge_failsafe(self.verify)
+        if not self.verifies_rows_alone():
+            raise ConfigError(
+                f"{self.config.name}.verify_pool: its `verify` takes the request, and with it the session's state, "
+                "which is not in the processes of the pool",
+                "remove the key, or let `verify` take nothing but the row",
+            )
+        self._check_pool = CheckPool(self.config.name, settings, self.server_client.global_config_dict)
+        return self._check_pool.verify

@@ -103,6 +103,16 @@ class Deadlines(BaseModel):
     episode_s: float = Field(default=3600.0, gt=0, description="one rollout from start to reward")
 
 
+class VerifyPool(BaseModel):
+    """Processes in which checks run, so that one that spins, crashes or takes all memory fails alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processes: int = Field(default=2, ge=1, description="checks at once; slow ones make room for others meanwhile")
+    memory_mb: int = Field(default=2048, ge=256, description="what one check may use beyond the loaded environment")
+    timeout_s: float | None = Field(default=None, gt=0, description="seconds for one check; null: `deadlines.verify_s`")
+
+
 class AggregateMetricsRequest(BaseModel):
     """Rows of one agent, stripped of prompts and responses."""
 

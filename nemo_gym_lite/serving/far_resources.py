@@ -15,8 +15,6 @@ from nemo_gym_lite.serving.client import JSON_HEADERS, Reply, get, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
 from nemo_gym_lite.serving.failures import failure_of, json_of, verdict_of
 
-_DELTA_HEADERS = {**JSON_HEADERS, "X-NG-Reply": "delta"}
-
 
 class FarResources:
     """Opens sessions on a served environment.
@@ -32,6 +30,8 @@ class FarResources:
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._verify_url = self.url("/verify")
+        granted = f"{self.deadlines.verify_s:f}"
+        self._verify_headers = {**JSON_HEADERS, "X-NG-Reply": "delta", "X-NG-Deadline-S": granted}
         self._facts: Json | None = None
         self._asking = asyncio.Lock()
 
@@ -71,8 +71,10 @@ class FarResources:
         return URL(f"{self._base_url}{path}", encoded=True)
 
     async def verify(self, body: bytes, cookies: CookieCrumbs) -> Reply:
-        """POST to `/verify`."""
-        return await self.post(self._verify_url, body, _DELTA_HEADERS, self.deadlines.verify_s, cookies)
+        """POST to `/verify`; where checks queue for processes, the server minds each one's deadline itself."""
+        queues = (await self.facts()).get("queues_checks", False)
+        timeout_s = self.deadlines.episode_s if queues else self.deadlines.verify_s
+        return await self.post(self._verify_url, body, self._verify_headers, timeout_s, cookies)
 
     async def post(
         self,

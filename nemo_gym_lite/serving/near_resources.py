@@ -13,9 +13,8 @@ from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.serving.app import PlainRoute, ServerApp
-from nemo_gym_lite.serving.asgi import call_app
+from nemo_gym_lite.serving.asgi import DEADLINE_HEADER, DELTA, REPLY_HEADER, call_app
 from nemo_gym_lite.serving.calls import json_bytes
-from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import failure_of, verdict_of
 from nemo_gym_lite.serving.middleware import SESSION_ID_KEY, JsonErrorMiddleware
 
@@ -37,10 +36,17 @@ class NearResources:
         self.deadlines = deadlines or Deadlines()
         self.name = server.config.name
         self.seeds_sessions = server.seeds_sessions()
-        self._app = server.build_app()
+        self.app = server.build_app()
         self._plain: dict[str, PlainRoute] = {}
-        if isinstance(self._app, ServerApp):
-            self._plain = self._app.plain_routes
+        if isinstance(self.app, ServerApp):
+            self._plain = self.app.plain_routes
+        # Where checks queue for processes, the deadline is each check's own and not the queue's.
+        self.verify_s = None if server.config.verify_pool else self.deadlines.verify_s
+        self._verify_headers = [
+            *_HEADERS,
+            (REPLY_HEADER, DELTA),
+            (DEADLINE_HEADER, f"{self.deadlines.verify_s:f}".encode()),
+        ]
 
     def open(self, session_id: str) -> "NearSession":
         """Start an episode's session."""
@@ -62,13 +68,13 @@ class NearResources:
         return own.model_dump(mode="json")
 
     async def close(self) -> None:
-        """Close the connections that the environment opened, to a judge for instance."""
-        await close_http()
+        """Close what the environment opened: connections to a judge, processes for checks."""
+        await self.server._release()
 
     async def call(
-        self, path: str, body: bytes, session: Json, timeout_s: float, *, delta: bool = False
+        self, path: str, body: bytes, session: Json, timeout_s: float | None, *, delta: bool = False
     ) -> tuple[int, bytes]:
-        """What `POST path` would answer: status and body.
+        """What `POST path` would answer: status and body. With `delta`, without the echo of the request.
 
         Raises:
             FailedCallError: `timeout`.
@@ -81,9 +87,9 @@ class NearResources:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": _HEADERS,
+            "headers": self._verify_headers if delta else _HEADERS,
             "session": session,
-            "app": self._app,
+            "app": self.app,
         }
         try:
             async with asyncio.timeout(timeout_s) as deadline:
@@ -99,7 +105,7 @@ class NearResources:
         plain = route.plain if route is not None else None
         arguments = plain.arguments(scope, body) if plain is not None else None
         if plain is None or arguments is None:
-            return await call_app(self._app, scope, body)
+            return await call_app(self.app, scope, body)
         result = await plain.call(arguments)
         if isinstance(result, Response):
             return await call_app(result, scope, body)
@@ -111,7 +117,7 @@ class NearResources:
         async def fail(scope: Scope, receive: Receive, send: Send) -> None:
             raise error
 
-        handled = ExceptionMiddleware(fail, handlers=self._app.exception_handlers)
+        handled = ExceptionMiddleware(fail, handlers=self.app.exception_handlers)
         served = JsonErrorMiddleware(handled, server=self.server.get_session_middleware_key())
         return await call_app(served, scope, b"")
 
@@ -147,7 +153,6 @@ class NearSession:
     async def verify(self, row: Json) -> Json:
         """The environment's fields for `row`."""
         resources = self._resources
-        timeout_s = resources.deadlines.verify_s
         body = orjson.dumps(row)
-        status, reply = await resources.call("/verify", body, self._session, timeout_s, delta=True)
+        status, reply = await resources.call("/verify", body, self._session, resources.verify_s, delta=True)
         return verdict_of(status, reply, f"verify of {resources.name}")
