@@ -99,11 +99,7 @@ class TaskLabels:
 
     def of(self, key: str) -> int:
         """The label of the task with this key."""
-        mark = fingerprint(key.encode())
-        label = self._labels.get(mark)
-        if label is None:
-            self._labels.set(mark, label := len(self._labels))
-        return label
+        return self._labels.number(fingerprint(key.encode()))
 
 
 def agent_name_of(row: Mapping[str, Any]) -> str | None:

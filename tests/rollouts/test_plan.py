@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.rollouts.fingerprints import FingerprintTable
+from nemo_gym_lite.rollouts.fingerprints import FingerprintSet, FingerprintTable
 from nemo_gym_lite.rollouts.plan import PlanSettings, Task, plan
 from nemo_gym_lite.rollouts.source import check_input, read_tasks
 
@@ -121,11 +121,13 @@ def test_a_table_of_fingerprints_remembers_what_a_dict_remembers(keys, expected)
     assert table.get(12345) == model.get(12345)
 
 
-def test_a_table_of_fingerprints_grows_beyond_what_was_expected():
-    table = FingerprintTable(10)
+@pytest.mark.parametrize("kind", [FingerprintSet, FingerprintTable])
+def test_a_set_of_fingerprints_grows_beyond_what_was_expected(kind):
+    found = kind(10)
 
-    assert all(table.add(key) for key in range(1, 20_000))
-    assert not any(table.add(key) for key in range(1, 20_000))
+    assert all(found.add(key) for key in range(1, 20_000))
+    assert not any(found.add(key) for key in range(1, 20_000))
+    assert len(found) == 19_999
 
 
 def test_a_label_that_no_table_can_hold_is_replaced_by_the_tasks_place():
