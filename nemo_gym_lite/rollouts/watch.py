@@ -68,9 +68,12 @@ class Watch:
                 "an environment that computes for long belongs into a process of its own: `placement: far`"
             )
 
-    def history(self) -> Json:
-        """The run's speed over time, up to now."""
+    def close(self) -> None:
+        """Note the last state."""
         self._note(self._clock(), self._vitals())
+
+    def history(self) -> Json:
+        """The run's speed over time, as `X_run.json` keeps it."""
         return {"begun": self._begun, **self._history.as_json()}
 
     def table(self) -> str:
