@@ -25,7 +25,7 @@ FLOORS = {
         routing.admission routing.payoff routing.limiter routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
         rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
-        rollouts.shards
+        rollouts.shards rollouts.columns
         """,
     2: """
         routing config openai_client rollouts.ticker
