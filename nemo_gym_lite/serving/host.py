@@ -48,12 +48,17 @@ def main() -> int:
             _log.warning("num_workers is not used: one process serves, so that sessions keep their state")
         load_server_class(instance).run_webserver()
     except Exception as error:  # an author's code raises anything; the launcher tells it in one line
-        message, hint = reason(error, folder)
-        cause = orjson.dumps({"message": message, "hint": hint}).decode()
-        sys.stdout.flush()
-        sys.stderr.write(f"{CAUSE_MARK}{cause}\n")
+        tell_cause(error, folder)
         return 1
     return 0
+
+
+def tell_cause(error: Exception, folder: Path) -> None:
+    """Write why this process cannot start as its last line of output, for whoever started it; see `reason`."""
+    message, hint = reason(error, folder)
+    cause = orjson.dumps({"message": message, "hint": hint}).decode()
+    sys.stdout.flush()
+    sys.stderr.write(f"{CAUSE_MARK}{cause}\n")
 
 
 def this_instance() -> ServerInstance:
