@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from nemo_gym_lite.clock import Clock
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.routing.limiter import Size
+from nemo_gym_lite.routing.token_estimate import CAUTIOUS_SHARE, TokenEstimate
 
 WINDOW_S = 60.0
 
@@ -27,16 +28,6 @@ PACES = 60
 """Into so many parts a window is cut, each with its share of the requests: services may enforce a rate per minute by
 the second, and a burst is late as a whole, which the margin would not cover."""
 
-CAUTIOUS_SHARE = 4
-"""While too few answers are known to guess by, each request is taken for this part of the tokens of a minute."""
-
-FIRST_ANSWERS = 8
-"""So many answers, and twice as many as are under way, are enough to guess by: the first ones to come are short."""
-
-SPREAD = 1.5
-"""The next answer may be longer than the longest so far; the longest fades by 0.1 % with each answer."""
-
-_FADING = 0.999
 _KINDS = ("requests", "tokens")
 _PART = re.compile(r"([\d.]+)(ms|s|m|h|d)?")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -57,7 +48,6 @@ class Ticket:
     prompt_tokens: int = 0
     tokens: float = 0.0
     counted: bool = False
-    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -95,8 +85,9 @@ class RateLimiter:
         self._told = {kind: _Told() for kind in _KINDS}
         self._log: deque[Ticket] = deque()
         self._tokens = 0.0  # of the log
-        self._answers = self._under_way = 0
-        self._longest = 0.0
+        self._under_way: dict[Ticket, None] = {}  # in the order in which they were let through
+        self._estimate = TokenEstimate()
+        self._paced_s = 0.0  # up to when the tokens let through would last at an even pace
         self._turn = asyncio.Lock()  # first come, first served: the first one waits, the others wait for it
         self._change: asyncio.Future[None] | None = None
 
@@ -122,12 +113,13 @@ class RateLimiter:
     async def admit(self, size: Size) -> Ticket:
         """Wait for a request's turn. Every ticket goes back, to `settle` or to `withdraw`."""
         if self.limit("requests") == self.limit("tokens") == math.inf:
-            self._under_way += 1
-            return Ticket(self._clock.now(), size.prompt_tokens)
+            ticket = Ticket(self._clock.now(), size.prompt_tokens)
+            self._under_way[ticket] = None
+            return ticket
         async with self._turn:
             while True:
-                tokens = self._expected(size)
                 now_s = self._clock.now()
+                tokens = self._expected(size, now_s)
                 wait_s = max(self._requests_wait_s(now_s), self._tokens_wait_s(tokens, now_s))
                 if wait_s <= 0:
                     break
@@ -135,7 +127,9 @@ class RateLimiter:
             ticket = Ticket(now_s, size.prompt_tokens, tokens, counted=True)
             self._log.append(ticket)
             self._tokens += tokens
-            self._under_way += 1
+            self._paced_s = max(self._paced_s, now_s)
+            self._pace(tokens)
+            self._under_way[ticket] = None
             return ticket
 
     def settle(self, ticket: Ticket, tokens: int | None, headers: Mapping[str, str]) -> None:
@@ -146,16 +140,14 @@ class RateLimiter:
             tokens: What it took, prompt and answer; 0 if it was refused, None if nobody knows: the estimate stands.
             headers: Of the reply, empty if there was none; looked up case-insensitively if the mapping does so.
         """
-        if not ticket.settled:
-            ticket.settled = True
-            self._under_way -= 1
+        self._under_way.pop(ticket, None)
         if tokens is not None:
             if ticket.counted:
                 self._tokens += tokens - ticket.tokens
+                self._pace(tokens - ticket.tokens)
             ticket.tokens = tokens
             if tokens > 0:
-                self._answers += 1
-                self._longest = max(tokens - ticket.prompt_tokens, self._longest * _FADING)
+                self._estimate.learn(tokens - ticket.prompt_tokens, self._clock.now() - ticket.at_s)
         for kind in _KINDS:
             if (remaining := headers.get(f"x-ratelimit-remaining-{kind}")) is not None:
                 self._learn(kind, remaining, headers)
@@ -168,16 +160,13 @@ class RateLimiter:
             ticket.counted = False
             self._log.remove(ticket)
 
-    def _expected(self, size: Size) -> float:
-        """Tokens that a request will hardly exceed."""
+    def _expected(self, size: Size, now_s: float) -> float:
         limit = self.limit("tokens") / self._workers
         if limit == math.inf:
             return 0.0
-        output = self._longest * SPREAD
-        if self._answers < max(FIRST_ANSWERS, 2 * self._under_way):
-            output = max(output, limit / CAUTIOUS_SHARE)
-        most_output = math.inf if size.most_output is None else size.most_output
-        return max(1.0, size.prompt_tokens + min(output, most_output))
+        oldest = next(iter(self._under_way), None)
+        longest_s = now_s - oldest.at_s if oldest else 0.0
+        return self._estimate.expected(size, limit, len(self._under_way), longest_s)
 
     def _requests_wait_s(self, now_s: float) -> float:
         limit = self.limit("requests")
@@ -198,10 +187,16 @@ class RateLimiter:
             return 0.0
         others = self._others("tokens", now_s)
         self._forget(now_s)
-        beyond_share = self._log and self._tokens + tokens > limit / self._workers  # alone, a request may be too large
-        if beyond_share or (others and self._tokens + tokens + others > limit):
+        tokens += self._tokens + self._estimate.slack(len(self._under_way))
+        beyond_share = self._log and tokens > limit / self._workers  # alone, a request may be too large
+        if beyond_share or (others and tokens + others > limit):
             return self._next_change_s("tokens", now_s)
-        return 0.0
+        return self._paced_s - now_s - self._window_s / CAUTIOUS_SHARE if self._log else 0.0
+
+    def _pace(self, tokens: float) -> None:
+        """Let a minute's tokens not go out at once: what is known of answers is known only when they have come."""
+        if (limit := self.limit("tokens") / self._workers) != math.inf:
+            self._paced_s += tokens * self._window_s / limit
 
     def _next_change_s(self, kind: str, now_s: float) -> float:
         """Seconds until the oldest request leaves the window, or others' use is over."""
@@ -233,7 +228,7 @@ class RateLimiter:
         ours = len(self._log) if kind == "requests" else self._tokens
         reset_s = parse_duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
         told.others = max(0.0, told.limit - left - ours)
-        told.until_s = now_s + (self._window_s if reset_s is None else reset_s)
+        told.until_s = now_s + min(self._window_s, math.inf if reset_s is None else reset_s)
 
     async def _wait(self, seconds: float) -> None:
         """Return after `seconds`, or sooner if a reply has changed what is known."""
