@@ -22,7 +22,8 @@ FLOORS = {
         """,
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
-        routing.admission routing.payoff routing.limiter routing.token_estimate routing.breaker routing.window routing.homes
+        routing.admission routing.payoff routing.limiter routing.token_estimate
+        routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
         rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
         rollouts.shards rollouts.columns
