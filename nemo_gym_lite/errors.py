@@ -96,7 +96,7 @@ class FailedCallError(GymError):
     Attributes:
         failure_class: One word for the sidecar: `unreachable`, `reset`, `timeout`, `rate_limited`, `server_error`,
             `bad_request`, `bad_reply`, `seed_failed`, `verify_failed`, `judge_failed`, `agent_failed`,
-            `not_persisted`.
+            `not_persisted`, `worker_died`.
         terminal: A later run need not try this rollout again, because it would fail the same way.
         cause: Of a check in a process of its own, how that ended: `timeout`, `crash` or `out_of_memory`; of a model
             call, `no_endpoint` if it was not even sent because every endpoint rested; else empty.

@@ -24,14 +24,14 @@ FLOORS = {
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         routing.admission routing.payoff routing.limiter routing.token_estimate
         routing.breaker routing.window routing.homes
-        rollouts.fingerprints rollouts.plan rollouts.line rollouts.metrics
+        rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
         rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
         rollouts.shards rollouts.columns
         """,
     2: """
-        routing config openai_client rollouts.ticker
+        routing config openai_client rollouts.ticker rollouts.wire
         rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
-        rollouts.manifest rollouts.overtaken rollouts.prices rollouts.report
+        rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client
         """,
     3: """
