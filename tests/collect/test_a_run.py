@@ -59,19 +59,6 @@ async def test_all_turns_of_a_session_stay_on_one_of_two_endpoints_and_sessions_
     assert max(len(e.stats.sessions) for e in (first, second)) <= 0.55 * len(rows)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-async def test_without_a_concurrency_a_hundred_rollouts_are_in_flight_for_each_endpoint(workspace, engines, count):
-    many = await engines(count, latency={"ttft_s": 1.0})
-    workspace.points_to(*(engine.base_url for engine in many))
-    workspace.write_tasks("tasks.jsonl", 250)
-
-    run = await workspace.collect(*arguments(input_jsonl_fpath="tasks.jsonl"))
-
-    assert run.code == 0, run.err
-    assert [engine.stats.max_in_flight for engine in many] == [100] * count
-    assert workspace.json("results/rollouts_run.json")["counts"]["max_in_flight"] == 100 * count
-
-
 async def test_the_same_command_again_plays_nothing_and_keeps_every_byte(workspace, engines):
     [engine] = await engines()
     workspace.points_to(engine.base_url)
