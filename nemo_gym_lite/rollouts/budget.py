@@ -65,9 +65,8 @@ class Spent:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars, None if no model that was used has a price."""
-        priced = any(price is not None for price in self._known.values())
-        return self._cost_usd if priced or not self._known else None
+        """US dollars, None as long as no model that was used has a price."""
+        return self._cost_usd if any(self._known.values()) else None
 
     def add(self, facts: Mapping[str, Any]) -> None:
         """Take in a row of the output or of the sidecar; one without `usage` used up nothing.
@@ -79,6 +78,8 @@ class Spent:
         if not isinstance(usage, dict):
             return
         prompt, answer = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+        if not prompt + answer:
+            return
         self.input_tokens += prompt
         self.output_tokens += answer
         self.total_tokens += _count(usage, "total_tokens") or prompt + answer
