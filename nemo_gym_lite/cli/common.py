@@ -13,6 +13,7 @@ from nemo_gym_lite.errors import ConfigError, GymError
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
 EXIT_STOPPED_BY_BUDGET = 4
 EXIT_INTERRUPTED = 130
 

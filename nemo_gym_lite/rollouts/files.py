@@ -80,8 +80,13 @@ def read_rows(path: Path) -> Iterator[Json | None]:
     """Yield the rows of a JSONL file, one at a time; None stands for a line that is no JSON object."""
     with path.open("rb") as file:
         for line in file:
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                row = None
-            yield row if isinstance(row, dict) else None
+            yield parse_row(line)
+
+
+def parse_row(line: bytes) -> Json | None:
+    """The row of a line, None if it is no JSON object."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None

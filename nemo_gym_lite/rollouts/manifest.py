@@ -66,14 +66,17 @@ class Manifest(BaseModel):
     counts: Json = {}
     timings: Json = {}
     tokens: Json = {}
+    history: list[Json] = []
+    """Speed over time of each run that wrote this output, in columns; see `rollouts/history.py`."""
     versions: Json = {}
     options: Json = {}
     config: Json = {}
     """The merged configuration, secrets masked."""
 
     def save(self, path: Path) -> None:
-        """Replace the file."""
-        write_json(path, self.model_dump())
+        """Replace the file; each run's history is one line of it, as nobody reads a thousand."""
+        history = [orjson.Fragment(orjson.dumps(run)) for run in self.history]
+        write_json(path, self.model_dump(exclude={"history"}) | {"history": history})
 
     def with_input(self, entry: InputEntry) -> list[InputEntry]:
         """The inputs so far with `entry` as the last; an earlier entry of the same rows is replaced."""
@@ -114,15 +117,18 @@ def refuse_changes(before: Json, now: Json, output: Path) -> None:
     Raises:
         ConfigError: They differ; the message lists every difference.
     """
+    if lines := differences(before, now):
+        raise ConfigError(
+            f"{output} was begun with other settings, so its rollouts would not be comparable\n{lines}",
+            "go back to the earlier settings, or give this run another output_jsonl_fpath; +accept_changes=true "
+            "appends all the same, +overwrite=true deletes what is there",
+        )
+
+
+def differences(before: Json, now: Json) -> str:
+    """What changed between two flat mappings, a line each; empty if nothing did."""
     names = sorted(name for name in before.keys() | now.keys() if _said(before, name) != _said(now, name))
-    if not names:
-        return
-    lines = "\n".join(f"  {name}: {_shown(before, name)} -> {_shown(now, name)}" for name in names)
-    raise ConfigError(
-        f"{output} was begun with other settings, so its rollouts would not be comparable\n{lines}",
-        "go back to the earlier settings, or give this run another output_jsonl_fpath; +accept_changes=true appends "
-        "all the same, +overwrite=true deletes what is there",
-    )
+    return "\n".join(f"  {name}: {_shown(before, name)} -> {_shown(now, name)}" for name in names)
 
 
 def _said(asked: Json, name: str) -> Any:

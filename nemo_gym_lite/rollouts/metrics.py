@@ -53,7 +53,7 @@ class TaskNumbers:
     def distinct_labels(self) -> "array[int]":
         """The labels, where a task whose label another one has already gets one beyond all others."""
         distinct, free = array("q", self.labels), max(self.labels, default=0)
-        order, last = _by_label(self.labels), None
+        order, last = positions_by_label(self.labels), None
         for number in order:
             label, repeats = self.labels[number], self.labels[number] == last
             last = label
@@ -103,14 +103,14 @@ class AgentMetrics:
 
     def group_metrics(self, agent_name: str) -> Iterator[Json]:
         """The same per task, one group at a time, in order of their labels."""
-        positions = _by_label(self._tasks)
+        positions = positions_by_label(self._tasks)
         labels = self._numbers.distinct_labels()
         ends = array("I", [0]) * len(labels)
         for task in self._tasks:
             ends[task] += 1
         for task in range(1, len(ends)):
             ends[task] += ends[task - 1]
-        for task in _by_label(labels):
+        for task in positions_by_label(labels):
             members = positions[ends[task - 1] if task else 0 : ends[task]]
             yield self._group(labels[task], sorted(members, key=self._rollout), agent_name)
 
@@ -163,7 +163,7 @@ class RunMetrics:
         return sum(agent.sum(name) for agent in self.agents.values())
 
 
-def _by_label(labels: "array[int]") -> Sequence[int]:
+def positions_by_label(labels: "array[int]") -> Sequence[int]:
     """Positions in the order of their labels; those of one label stay in order.
 
     Labels that count up from 0 are sorted by counting, which takes 8 bytes for each (more where others are

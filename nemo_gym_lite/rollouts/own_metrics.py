@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.config.servers import ServerInstance, load_server_class
+from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.files import read_rows
 from nemo_gym_lite.rollouts.metrics import TaskNumbers
@@ -54,6 +54,29 @@ async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clie
     return await asyncio.to_thread(_in_child, near, clients.tree, rollouts, agent_name)
 
 
+def own_metrics_apart(rollouts: Path, agent_name: str, count: int, config: Json) -> Json | None:
+    """The same in a process of its own, without the servers that the rollouts were played with.
+
+    Args:
+        rollouts: The output.
+        agent_name: Whose rows.
+        count: How many those are.
+        config: The configuration that the output's manifest keeps.
+
+    Raises:
+        ConfigError: The environment's code is not on this machine.
+    """
+    servers = {server.name: server for server in server_instances(config)}
+    agent = servers.get(agent_name)
+    environment = servers.get(agent.reference("resources_server") or "") if agent else None
+    if environment is None:
+        return None
+    if count > _MAX_ROWS:
+        say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
+        return None
+    return _in_child(environment, config, rollouts, agent_name)
+
+
 def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> Json | None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -75,7 +98,7 @@ def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: st
 
 def _send(sender: Connection, server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> None:
     environment: Any = load_server_class(server).from_tree(tree, server.name)
-    rows = list(_rows_of(rollouts, agent_name))
+    rows = list(_rows_of(rollouts, agent_name)) if environment.has_metrics() else []
     sender.send(asyncio.run(NearResources(environment).aggregate_metrics(rows)))
 
 

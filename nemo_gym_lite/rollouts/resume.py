@@ -57,15 +57,7 @@ class Done:
         Raises:
             OutputError: The row has no identity, so it is not ours to append to.
         """
-        key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
-        labelled = isinstance(row.get(TASK_INDEX), int) and agent_name_of(row) is not None
-        if not isinstance(key, str) or not isinstance(index, int) or not labelled:
-            raise OutputError(
-                f"{path} holds rows without `{KEY}` or other labels of ours: another program wrote them, so nobody can "
-                "say which tasks they answer",
-                "give this run another output_jsonl_fpath, or delete the file with +overwrite=true",
-            )
-        if not self._delivered.add(identity(key, index)):
+        if not self._delivered.add(row_identity(row, path)):
             self.duplicates += 1
             return False
         self.rows += 1
@@ -80,6 +72,23 @@ class Done:
             self._attempts.set(mark, (self._attempts.get(mark) or 0) + 1)
             if row.get(FAILURE_TERMINAL):
                 self._terminal.add(mark)
+
+
+def row_identity(row: Row, path: Path) -> int:
+    """Fingerprint of the rollout that a line of an output holds.
+
+    Raises:
+        OutputError: The row is not labelled as ours are.
+    """
+    key, index = row.get(KEY), row.get(ROLLOUT_INDEX)
+    labelled = isinstance(row.get(TASK_INDEX), int) and agent_name_of(row) is not None
+    if not isinstance(key, str) or not isinstance(index, int) or not labelled:
+        raise OutputError(
+            f"{path} holds rows without `{KEY}` or other labels of ours: another program wrote them, so nobody can "
+            "say which tasks they answer",
+            "give this run another output_jsonl_fpath, or delete the file with +overwrite=true",
+        )
+    return identity(key, index)
 
 
 def scan(

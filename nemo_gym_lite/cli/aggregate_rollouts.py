@@ -1,0 +1,67 @@
+"""`ng_aggregate_rollouts`: makes one output of the outputs of several machines."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nemo_gym_lite.cli.common import EXIT_OK, EXIT_SOME_FAILED, asks_for_help, end, print_help, run_command
+from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.aggregation import Aggregated, aggregate
+from nemo_gym_lite.rollouts.files import OutputFiles
+from nemo_gym_lite.rollouts.progress import say
+
+
+class AggregateOptions(BaseModel):
+    """Put outputs together, sorted by task and rollout, and compute the metrics over all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_glob: Annotated[
+        str,
+        Field(description="patterns of the outputs' paths, separated by commas, for instance results/x_shard_*.jsonl"),
+    ]
+    output_jsonl_fpath: Annotated[Path, Field(description="JSONL file that all rollouts are written to")]
+    overwrite: Annotated[bool, Field(description="replace an output that has rollouts")] = False
+
+
+def main() -> int:
+    """Run the command and return its exit code: 0 all there, 2 wrong usage, 3 something is missing or failed."""
+    return end(run_command(lambda: _aggregate(sys.argv[1:])))
+
+
+def _aggregate(argv: Sequence[str]) -> int:
+    if asks_for_help(argv):
+        return print_help(AggregateOptions, "ng_aggregate_rollouts")
+    options = compose(argv, AggregateOptions, needs_servers=False).options
+    output = options.output_jsonl_fpath
+    if output.suffix != ".jsonl":
+        raise ConfigError(f"output_jsonl_fpath: {output} does not end in .jsonl")
+    if output.exists() and output.stat().st_size and not options.overwrite:
+        raise ConfigError(
+            f"output_jsonl_fpath: {output} has rollouts already",
+            "name another file, or replace it with +overwrite=true",
+        )
+    return _report(aggregate(options.input_glob, output), OutputFiles(output))
+
+
+def _report(made: Aggregated, files: OutputFiles) -> int:
+    say(f"{made.rows} rollouts of {made.parts} outputs: {files.rollouts}")
+    for agent, metrics in made.key_metrics.items():
+        numbers = {
+            name.removeprefix("mean/"): value for name, value in metrics.items() if isinstance(value, int | float)
+        }
+        say(f"{agent}: {', '.join(f'{name}={value:.4g}' for name, value in numbers.items())}")
+    say(f"metrics:  {files.metrics}")
+    if made.failures:
+        say(f"{made.failures} failed attempts, {made.owed} rollouts without a reward: {files.failures}")
+    for gap in made.gaps:
+        say(f"incomplete: {gap}")
+    return EXIT_SOME_FAILED if made.gaps or made.owed else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
