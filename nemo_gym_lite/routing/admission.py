@@ -1,7 +1,7 @@
 """How many rollouts may be in flight: a state machine that is told what engines and calls do and answers with a limit.
 
 Where engines tell what they do (vLLM's `/metrics`), they lead. As long as none has a queue and what was let in comes
-to its end, the limit grows: it doubles with every round of completions at first (TCP's slow start, RFC 5681). A queue
+to its end, the limit grows, at first by two for every completion (as in TCP's slow start, RFC 5681). A queue
 that stands takes the limit back to what runs and a little more, so that engines always find something to begin; that
 is no harm done, so growth goes on from there. Harm is a cache that throws work away (preemptions, as in prime-rl's
 `ConcurrencyController`) and calls refused with 429: one cut for each episode of it, a time to cool down, and a ceiling
@@ -34,11 +34,13 @@ STANDS_S = 1.0
 BINDS = 0.9
 """Share of the limit that has to be in flight for it to be the limit that holds the run back."""
 
-CAREFUL = 1 / 8
-"""Growth for each completion after a queue or a cut; it doubles with every round that goes well, up to 1."""
+EAGER, CAREFUL = 2.0, 1 / 8
+"""Growth for each completion at the start, and after a queue or a cut; then it doubles with every round that goes
+well, up to 1."""
 
-CROWDED, CROWDED_PACE = 0.9, 1 / 16
-"""Beyond this use of a KV cache growth is slow: requests get longer, and what does not fit is thrown away."""
+PACES = ((0.9, 1 / 16), (0.25, 1.0))
+"""Most growth for each completion where more than this share of a KV cache is in use: requests get longer, and what
+does not fit is thrown away."""
 
 THRASH = 0.05
 """Preemptions for each completion that are harm: each costs about one prefill."""
@@ -63,6 +65,9 @@ FORGET_S = 60.0
 
 ENGINE_LED, SMOOTH = 0.25, 0.3
 """Engines lead while they hold this share of what is in flight; the weight of the last look in its average."""
+
+ENGINE_HOLDS = 1024
+"""And while the limit is below this for each: beyond what vLLM serves at once by default, more has to bring more."""
 
 QUICK_S, CALM_S = 0.5, 1.0
 """Time to the next look while the limit moves or may move fast, and otherwise."""
@@ -105,7 +110,7 @@ class Admission:
         self._most = max(1, most)
         self._floor = min(max(1, endpoints), self._most)
         self._payoff = Payoff(self.limit)
-        self._pace = 1.0
+        self._pace = EAGER
         self._credit = 0.0
         self._round = 0
         self._ended = self._done = self._refused = 0
@@ -154,11 +159,11 @@ class Admission:
         elif not BINDS * self.limit <= in_flight <= self.limit:
             self._payoff.forget_measurement()  # of another number in flight
         elif self._engines_lead(engines, in_flight):
-            crowded = max(engine.cache_use for engine in engines.values()) > CROWDED
-            self._grow(min(self._pace, CROWDED_PACE) if crowded else self._pace, done)
+            cache_use = max(engine.cache_use for engine in engines.values())
+            self._grow(min([self._pace, *(pace for use, pace in PACES if cache_use > use)]), done)
         else:
             self._climb(in_flight, now_s)
-        moving = self.limit != before or self._pace == 1.0 or queue > self._cushion(engines)
+        moving = self.limit != before or self._pace >= 1.0 or queue > self._cushion(engines)
         self.interval_s = QUICK_S if moving else CALM_S
 
     def _listen(
@@ -227,7 +232,7 @@ class Admission:
     def _engines_lead(self, engines: Mapping[str, EngineReading], in_flight: int) -> bool:
         held = sum(engine.running + engine.waiting for engine in engines.values())
         self._engine_share += SMOOTH * (min(1.0, held / max(1, in_flight)) - self._engine_share)
-        return bool(engines) and self._engine_share >= ENGINE_LED
+        return self._engine_share >= ENGINE_LED and self.limit < ENGINE_HOLDS * len(engines)
 
     def _cushion(self, engines: Mapping[str, EngineReading]) -> int:
         """Requests that may wait."""
@@ -253,7 +258,7 @@ class Admission:
         self._credit += pace * done
         self._round += done
         if self._round >= self.limit:
-            self._round, self._pace = 0, min(1.0, 2 * self._pace)
+            self._round, self._pace = 0, max(self._pace, min(1.0, 2 * self._pace))
         step = min(int(self._credit), self.limit)
         if step > (room := self._highest() - self.limit):
             step, self._pace = max(0, room), CAREFUL

@@ -134,7 +134,8 @@ def told(admission, seconds, now_s=0.0, *, done=0, refused=0, in_flight=None, **
 
 def test_growth_is_paced_by_completions():
     assert told(Admission(1, 1000), 5, done=0, running=8) == [START] * 5
-    assert told(Admission(1, 1000), 3, done=2, running=8) == [START + 2, START + 4, START + 6]
+    assert told(Admission(1, 1000), 3, done=2, running=8) == [START + 4, START + 8, START + 12]
+    assert told(Admission(1, 1000), 3, done=2, running=8, cache_use=0.3) == [START + 2, START + 4, START + 6]
     assert told(Admission(1, 1000), 3, done=10**6, running=8) == [2 * START, 4 * START, 8 * START]
 
 
@@ -257,7 +258,7 @@ def test_whatever_is_sensed_the_limit_keeps_its_rules(looks, endpoints, most):
 
         assert min(endpoints, most) <= admission.limit <= most
         assert admission.limit <= 2 * before, "doubled at most"
-        assert admission.limit - before <= max(1, answers) or reading is None or "engines" not in admission.why
+        assert admission.limit - before <= 2 * answers or reading is None or "engines" not in admission.why
         assert tells == "tells" or admission.limit <= before or "metrics" not in admission.why
         if admission.why.endswith("answers") and "cools" not in admission.why and admission.why != heard:
             assert now_s - cut_s >= COOL_S
