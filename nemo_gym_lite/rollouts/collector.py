@@ -5,6 +5,7 @@ and the next run owes it again. Nothing is kept for longer than it is in flight.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from nemo_gym_lite.errors import GymError
@@ -50,6 +51,7 @@ class Collector:
         self._limit = tally.limit = max(1, limit)
         self._ending = self._exhausted = False
         self._slots: set[asyncio.Task[None]] = set()
+        self._ahead: Spec | None = None  # pulled to see whether there is one
         self._open = 0  # slots that will look for another spec
         self._group: asyncio.TaskGroup | None = None
 
@@ -73,12 +75,23 @@ class Collector:
         self._limit = self._tally.limit = max(1, limit)
         self._open_slots()
 
-    def stop(self) -> None:
-        """End early: the first call lets rollouts in flight finish for `drain_s`, the second cancels them."""
+    def owes_more(self) -> bool:
+        """Whether rollouts are left that nobody has begun."""
+        if self._ahead is None:
+            self._ahead = next(self._specs, None)
+        return self._ahead is not None
+
+    def stop(self, *, patiently: bool = False) -> None:
+        """End early: the first call lets rollouts in flight finish for `drain_s`, the second cancels them.
+
+        Args:
+            patiently: They may take as long as they do, so that nothing is thrown away that was paid for.
+        """
         if self._ending:
             self._cancel()
-        else:
-            self._ending = True
+            return
+        self._ending = True
+        if not patiently:
             asyncio.get_running_loop().call_later(self._drain_s, self._cancel)
 
     async def run(self) -> None:
@@ -114,8 +127,11 @@ class Collector:
             while not self._ending and self._open <= self._limit and (spec := self._next()) is not None:
                 tally.in_flight += 1
                 tally.max_in_flight = max(tally.max_in_flight, tally.in_flight)
+                began_s = time.monotonic()
                 try:
-                    self._write(await self._play(spec, self._attempts(spec)))
+                    line = await self._play(spec, self._attempts(spec))
+                    tally.count_time(time.monotonic() - began_s)
+                    self._write(line)
                 finally:
                     tally.in_flight -= 1
                 await asyncio.sleep(0)  # a rollout can fail without waiting; signals, probes, others need their turn
@@ -123,7 +139,7 @@ class Collector:
             self._open -= 1
 
     def _next(self) -> Spec | None:
-        spec = next(self._specs, None)
+        spec, self._ahead = self._ahead or next(self._specs, None), None
         self._exhausted = spec is None
         return spec
 

@@ -81,6 +81,8 @@ class Tally:
         max_in_flight: The most there ever were at once.
         limit: Rollouts that may be in flight at once; 0 until that is known.
         tokens: Tokens of the answers of this run's rollouts, failed ones included.
+        played_s: Seconds of all rollouts of this run together, failed ones included.
+        played_square_s: Sum of the squares of those seconds.
         cost_usd: What everything in the output has cost, in US dollars; None where no price is known.
         mean_reward: Mean reward over everything in the output, None before the first.
         failure_classes: Failures by class.
@@ -96,6 +98,8 @@ class Tally:
     max_in_flight: int = 0
     limit: int = 0
     tokens: int = 0
+    played_s: float = 0.0
+    played_square_s: float = 0.0
     cost_usd: float | None = None
     mean_reward: float | None = None
     failure_classes: dict[str, int] = field(default_factory=dict)
@@ -121,6 +125,11 @@ class Tally:
         """Count the tokens of a rollout's answers, as its `usage` tells them."""
         if isinstance(usage, dict) and isinstance(tokens := usage.get("output_tokens"), int):
             self.tokens += tokens
+
+    def count_time(self, seconds: float) -> None:
+        """Count the seconds that a rollout took."""
+        self.played_s += seconds
+        self.played_square_s += seconds * seconds
 
     def postfix(self, tokens_per_s: float = 0.0) -> str:
         """`reward=0.73, failed=2, 812 tok/s, 95/128 in flight, $0.42`, as far as it is known."""
