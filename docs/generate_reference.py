@@ -19,7 +19,7 @@ from nemo_gym_lite.base_resources_server import BaseResourcesServerConfig, Simpl
 from nemo_gym_lite.cli.dump_config import DumpOptions
 from nemo_gym_lite.cli.run import RunOptions
 from nemo_gym_lite.cli.status import StatusOptions
-from nemo_gym_lite.config_types import DatasetConfig, Deadlines, Domain, HeadServerConfig
+from nemo_gym_lite.config_types import DatasetConfig, Deadlines, Domain, HeadServerConfig, VerifyPool
 from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.routed_model import RoutingConfig
@@ -113,6 +113,7 @@ def environments_page() -> str:
         signature = re.sub(r"\w+\.", "", str(inspect.signature(member)))
         parts.append(f"### `{name}{signature}`\n\n{inspect.getdoc(member)}\n")
     parts += ["## Settings\n", _table(BaseResourcesServerConfig, leave_out=EVERY_SERVERS)]
+    parts += ["### Processes for checks\n", f"`verify_pool`: {_summary(VerifyPool)}\n", _table(VerifyPool)]
     return "\n".join(parts)
 
 
