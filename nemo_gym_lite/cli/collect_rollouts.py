@@ -1,6 +1,7 @@
 """`ng_collect_rollouts`: tasks in, scored rollouts out, every one exactly once."""
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import uvloop
 from nemo_gym_lite.cli.common import (
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_SOME_FAILED,
     EXIT_STOPPED_BY_BUDGET,
     asks_for_help,
     end,
@@ -23,8 +25,6 @@ from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.rollouts.run import run
 from nemo_gym_lite.serving.server import prepare_for_load
 
-EXIT_SOME_FAILED = 3
-
 
 def main() -> int:
     """Run the command and return its exit code: 0 all delivered, 2 wrong usage, 3 some failed, 4 out of budget,
@@ -36,6 +36,7 @@ def main() -> int:
 def _collect(argv: Sequence[str]) -> int:
     if asks_for_help(argv):
         return print_help(CollectOptions, "ng_collect_rollouts")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # answered once rollouts play; until then it must not kill
     composed = compose(argv, CollectOptions, needs_servers=False)
     request = make_request(composed.options)
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])

@@ -1,11 +1,13 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
+from prometheus_client.core import Metric
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import GymError, OutputError
@@ -14,8 +16,10 @@ from nemo_gym_lite.rollouts.collector import Collector
 from nemo_gym_lite.rollouts.conduct import beside
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.crew import Crew
+from nemo_gym_lite.rollouts.history import with_run
 from nemo_gym_lite.rollouts.limits import most_in_flight
 from nemo_gym_lite.rollouts.line import Line
+from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.owed import owed_specs
 from nemo_gym_lite.rollouts.own_metrics import own_metrics
@@ -27,7 +31,11 @@ from nemo_gym_lite.rollouts.resume import Done, scan
 from nemo_gym_lite.rollouts.sink import Sink
 from nemo_gym_lite.rollouts.steering import Steering
 from nemo_gym_lite.rollouts.ticker import Ticker
+from nemo_gym_lite.rollouts.watch import LOOK_S, Watch
 from nemo_gym_lite.routing.admission import Admission
+
+_KEEP_S = 60.0
+"""The history of a killed run is there up to the last minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +93,20 @@ class Collection:
         self._collector: Collector | None = None
         self._budget: Budget | None = None
         self._used_up: str | None = None
+        self._watch: Watch | None = None
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""
         if self._collector is not None:
             self._collector.stop()
+
+    def tell(self) -> None:
+        """Print what the run does now: endpoints, limit, the oldest rollouts."""
+        say("rollouts have not begun" if self._watch is None else self._watch.table())
+
+    def families(self) -> Iterable[Metric]:
+        """The run as Prometheus metrics."""
+        return () if self._watch is None else self._watch.families()
 
     async def run(self, crew: Crew, clients: Clients, ticker: Ticker, http: aiohttp.ClientSession) -> Outcome:
         """Play what is owed, then write metrics and manifest.
@@ -110,8 +127,8 @@ class Collection:
         )
         try:
             await self._play(crew, clients.endpoints, ticker, http)
-            await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
             elapsed_s = time.monotonic() - began_s
+            await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
             key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         except GymError:
             with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
@@ -141,8 +158,13 @@ class Collection:
             attempts=self.done.attempts,
         )
         progress = Progress(self.tally)
+        self._watch = watch = Watch(
+            self.tally, crew.vitals, options.watchdog_s, lambda: admission.why if asked == "auto" else ""
+        )
         ticker.every(0.25, progress.show)
         ticker.every(0.25, self._look_at_budget)
+        ticker.every(LOOK_S, watch.look)
+        ticker.every(_KEEP_S, self._keep_history)
         ticker.every(1.0, self.sink.sync_aside)
         duties = [ticker.run()]
         if asked == "auto":
@@ -151,6 +173,7 @@ class Collection:
             await beside(collector.run(), duties)
         finally:
             progress.close()
+            watch.close()
 
     def _take_in(self, row: Json) -> None:
         self.metrics.add(row)
@@ -188,7 +211,14 @@ class Collection:
             self.files.metrics.unlink(missing_ok=True)
         self.manifest.save(self.files.manifest)
 
+    def _keep_history(self) -> None:
+        with suppress(OutputError):  # a full disk ends the run where a rollout cannot be written
+            self._with_history().save(self.files.manifest)
+
+    def _with_history(self) -> Manifest:
+        runs = with_run(self.manifest.history, self._watch.history()) if self._watch else self.manifest.history
+        return self.manifest.model_copy(update={"history": runs})
+
     def _finish(self, status: str, elapsed_s: float) -> None:
         changes = ended(self.manifest, status, self.tally, self.metrics, self.done.rows, elapsed_s)
-        self.manifest = self.manifest.model_copy(update=changes)
-        self.manifest.save(self.files.manifest)
+        self._with_history().model_copy(update=changes).save(self.files.manifest)

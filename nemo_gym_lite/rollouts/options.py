@@ -81,6 +81,13 @@ class CollectOptions(BaseModel):
     prices: Annotated[Path, Field(description="YAML file with prices of models, laid over configs/prices.yaml")] = (
         DEFAULT_PRICES
     )
+    watchdog_s: Annotated[
+        float, Field(gt=0, description="seconds in which no rollout ends, after which the oldest are named")
+    ] = 60.0
+    metrics_port: Annotated[
+        int | None,
+        Field(ge=0, le=65535, description="serve the run's metrics to Prometheus there; 0 takes a free port"),
+    ] = None
     disable_aggregation: Annotated[bool, Field(description="do not write the aggregate metrics")] = False
 
     @field_validator("limit")

@@ -42,6 +42,7 @@ def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
         begun=kept.begun if kept else now(),
         asked=asked,
         inputs=(kept.with_input(entry) if kept else [entry]),
+        history=kept.history if kept else [],
         versions=versions(),
         options=options.model_dump(mode="json"),
         config=config,

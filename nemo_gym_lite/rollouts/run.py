@@ -20,6 +20,7 @@ from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.worker import Setup
 from nemo_gym_lite.rollouts.workers import WorkerCrew
 from nemo_gym_lite.serving.client import open_http
+from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.launcher import Launcher
 from nemo_gym_lite.serving.upstreams import silent_upstreams
 
@@ -27,7 +28,7 @@ from nemo_gym_lite.serving.upstreams import silent_upstreams
 async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
     """Play a request with running servers or with its own, which are stopped at the end.
 
-    Ctrl-C or SIGTERM lets rollouts in flight finish; a second one cancels them.
+    Ctrl-C or SIGTERM lets rollouts in flight finish; a second one cancels them. SIGUSR1 prints what the run does.
 
     Raises:
         ConfigError: An agent is not configured, or the output was begun with other settings.
@@ -45,16 +46,20 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
         collection = Collection(request, asked, config, account(options, placed))
         stack.callback(collection.close)
-        if not neighbours.running:
-            started = processes(placed, neighbours.servers)
+        started = [] if neighbours.running else processes(placed, neighbours.servers)
+        if started:
             await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
             say(f"warning: {line}")
         _say_beginning(collection, neighbours)
+        if options.metrics_port is not None:
+            urls = {server.name: server.url for server in started}
+            exporter = Exporter(options.metrics_port, lambda: urls, collection.families)
+            say(f"metrics on {(await stack.enter_async_context(exporter)).url}")
         crew: Crew = LocalCrew(Player(clients.agents, options.deadlines.episode_s), clients.models, ticker)
         if options.num_workers > 1:
             crew = await stack.enter_async_context(WorkerCrew(_setup(request, neighbours), ticker, say))
-        with _stopping_on_signals(collection):
+        with _answering_signals(collection):
             return await collection.run(crew, clients, ticker, http)
 
 
@@ -71,19 +76,20 @@ def _setup(request: Request, neighbours: Neighbours) -> Setup:
 
 
 @contextmanager
-def _stopping_on_signals(collection: Collection) -> Iterator[None]:
+def _answering_signals(collection: Collection) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
         collection.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    answers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGUSR1: collection.tell}
+    for number, answer in answers.items():
+        loop.add_signal_handler(number, answer)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in answers:
             loop.remove_signal_handler(number)
 
 
