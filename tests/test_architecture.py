@@ -25,7 +25,8 @@ FLOORS = {
         routing.admission routing.payoff routing.limiter routing.token_estimate
         routing.breaker routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
-        rollouts.budget rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history rollouts.families
+        rollouts.budget rollouts.projection rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history
+        rollouts.families
         rollouts.shards rollouts.columns
         """,
     2: """

@@ -84,8 +84,19 @@ class Spent:
         self.output_tokens += answer
         self.total_tokens += _count(usage, "total_tokens") or prompt + answer
         self.cached_tokens += _count(usage.get("input_tokens_details") or {}, "cached_tokens")
-        if (price := self._price(facts)) is not None:
-            self._cost_usd += price.of(usage)
+        self._cost_usd += self.cost_of(facts) or 0.0
+
+    def cost_of(self, facts: Mapping[str, Any]) -> float | None:
+        """US dollars that one row cost, None if its model has no price; it must have `usage`."""
+        price = self._price(facts)
+        return None if price is None else price.of(facts["usage"])
+
+    def as_json(self) -> Json:
+        """For the manifest."""
+        names = ("input_tokens", "cached_tokens", "output_tokens", "total_tokens")
+        counts = {name: getattr(self, name) for name in names}
+        cost_usd = None if self.cost_usd is None else round(self.cost_usd, 6)
+        return {**counts, "cost_usd": cost_usd, "unpriced": sorted(self.unpriced)}
 
     def _price(self, facts: Mapping[str, Any]) -> Price | None:
         response = facts.get("response")
@@ -139,6 +150,10 @@ class Budget:
         """Take in a row that was written, of the output or of the sidecar; see `Spent.add`."""
         self.spent.add(facts)
 
+    def has_time(self, now_s: float) -> bool:
+        """Whether rollouts in flight may end in their own time, as what they used is paid for."""
+        return self._max_wall_s is None or now_s - self._began_s < self._max_wall_s
+
     def exhausted(self, now_s: float) -> str | None:
         """Which budget is used up, in words for the user; None while the run may go on."""
         if self._max_cost_usd is not None:
@@ -149,7 +164,7 @@ class Budget:
                 return f"max_cost_usd: ${cost_usd:.2f} of ${self._max_cost_usd:.2f} are spent"
         if self._max_total_tokens is not None and self.total_tokens >= self._max_total_tokens:
             return f"max_total_tokens: {self.total_tokens:,} of {self._max_total_tokens:,} tokens are used"
-        if self._max_wall_s is not None and now_s - self._began_s >= self._max_wall_s:
+        if not self.has_time(now_s):
             return f"max_wall_s: the {self._max_wall_s:g} s of this run are over"
         return None
 

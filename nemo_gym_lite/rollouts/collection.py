@@ -134,7 +134,7 @@ class Collection:
             with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
                 self._finish("failed", time.monotonic() - began_s)
             raise
-        interrupted = self._collector is not None and self._collector.stopped_early
+        interrupted = self._stopped_short()
         self._finish("interrupted" if interrupted else "finished", elapsed_s)
         return Outcome(self.tally, interrupted, key_metrics, elapsed_s, self._used_up)
 
@@ -169,11 +169,23 @@ class Collection:
         duties = [ticker.run()]
         if asked == "auto":
             duties.append(Steering(admission, crew, collector, http).run())
+        if collector.owes_more():
+            self._look_at_budget()  # an earlier run may have used it up
         try:
             await beside(collector.run(), duties)
         finally:
             progress.close()
             watch.close()
+
+    def _stopped_short(self) -> bool:
+        """Whether the run was stopped with something left to play; a budget that lasted to the end stopped nothing."""
+        collector, tally = self._collector, self.tally
+        if collector is None or not collector.stopped_early:
+            return False
+        if collector.owes_more() or tally.ended < tally.total:
+            return True
+        self._used_up = None
+        return False
 
     def _take_in(self, row: Json) -> None:
         self.metrics.add(row)
@@ -191,10 +203,11 @@ class Collection:
 
     def _look_at_budget(self) -> None:
         if self._used_up is None and self._budget is not None and self._collector is not None:
-            self._used_up = self._budget.exhausted(time.monotonic())
+            now_s = time.monotonic()
+            self._used_up = self._budget.exhausted(now_s)
             if self._used_up is not None:
                 say(f"stopping: {self._used_up}; rollouts in flight may finish")
-                self._collector.stop()
+                self._collector.stop(patiently=self._budget.has_time(now_s))
 
     async def _aggregate(self, clients: Clients) -> dict[str, Json]:
         own = {}
@@ -220,5 +233,5 @@ class Collection:
         return self.manifest.model_copy(update={"history": runs})
 
     def _finish(self, status: str, elapsed_s: float) -> None:
-        changes = ended(self.manifest, status, self.tally, self.metrics, self.done.rows, elapsed_s)
+        changes = ended(self.manifest, status, self.tally, self.metrics, self.spent, self.done.rows, elapsed_s)
         self._with_history().model_copy(update=changes).save(self.files.manifest)

@@ -31,6 +31,7 @@ _INCIDENTAL = {
     "num_concurrent_requests",
     "requests_per_minute",
     "tokens_per_minute",
+    "verify_pool",
 }
 """Settings of a server that say where and how it runs, not what it answers."""
 
@@ -66,6 +67,8 @@ class Manifest(BaseModel):
     counts: Json = {}
     timings: Json = {}
     tokens: Json = {}
+    spent: Json = {}
+    """Tokens and US dollars of all that output and sidecar hold, over all runs; null where a model has no price."""
     history: list[Json] = []
     """Speed over time of each run that wrote this output, in columns; see `rollouts/history.py`."""
     versions: Json = {}

@@ -1,9 +1,11 @@
 """Keeps the manifest of an output: compares what is asked with what it was begun with, and notes how a run ended."""
 
+import math
 import os
 import resource
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.rollouts.budget import Spent
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest, load_manifest, now, refuse_changes, versions
 from nemo_gym_lite.rollouts.metrics import RunMetrics
@@ -55,7 +57,7 @@ def has_rows(files: OutputFiles) -> bool:
 
 
 def ended(
-    manifest: Manifest, status: str, tally: Tally, metrics: RunMetrics, rows_before: int, elapsed_s: float
+    manifest: Manifest, status: str, tally: Tally, metrics: RunMetrics, spent: Spent, rows_before: int, elapsed_s: float
 ) -> Json:
     """What the manifest says of a run that ended, as changes to it."""
     inputs = manifest.inputs
@@ -79,8 +81,19 @@ def ended(
         "timings": {
             "elapsed_s": round(elapsed_s, 3),
             "rollouts_per_s": round(played / max(elapsed_s, 1e-9), 3),
+            **_durations(tally, played),
             "cpu_s": round(sum(os.times()[:4]), 3),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
         },
         "tokens": {name: metrics.total(name) for name in ("input_tokens", "output_tokens", "total_tokens")},
+        "spent": spent.as_json(),
     }
+
+
+def _durations(tally: Tally, played: int) -> Json:
+    """Mean and standard deviation of the seconds that a rollout took, for `ng_estimate_cost`."""
+    if not played:
+        return {}
+    mean_s = tally.played_s / played
+    variance = max(0.0, tally.played_square_s / played - mean_s * mean_s)
+    return {"rollout_s_mean": round(mean_s, 4), "rollout_s_std": round(math.sqrt(variance), 4)}
