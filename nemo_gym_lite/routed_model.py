@@ -1,6 +1,7 @@
 """What model servers in front of HTTP endpoints share: strict settings, a router, both sides of the edge."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
 
 import aiohttp
@@ -14,7 +15,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from yarl import URL
 
 from nemo_gym_lite.base_responses_api_model import BaseResponsesAPIModelConfig, SimpleResponsesAPIModel
 from nemo_gym_lite.clients import Json
@@ -23,9 +23,13 @@ from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, Deadlines
 from nemo_gym_lite.errors import ConfigError, EndpointError, FailedCallError
 from nemo_gym_lite.rollouts.vitals import Vitals
+from nemo_gym_lite.routing.base_urls import base_urls
+from nemo_gym_lite.routing.breaker import BreakerPolicy
 from nemo_gym_lite.routing.endpoint import Endpoint
+from nemo_gym_lite.routing.endpoints_file import EndpointsFile
+from nemo_gym_lite.routing.homes import Affinity, Placement
 from nemo_gym_lite.routing.limiter import Limiter
-from nemo_gym_lite.routing.pool import EndpointPool
+from nemo_gym_lite.routing.pool import EndpointPool, UrlSource
 from nemo_gym_lite.routing.rates import RateLimiter
 from nemo_gym_lite.routing.retry import RetryPolicy
 from nemo_gym_lite.routing.router import Router
@@ -40,64 +44,49 @@ _BLOCK_KEYS = frozenset(BaseRunServerInstanceConfig.model_fields) | {
 
 _OVERFLOWS = (b"context_length_exceeded", b"context length", b"context window")
 
-
-def base_urls(value: Any) -> list[str]:
-    """One URL, a comma-separated string or a list, as a list of URLs without a final slash, each once.
-
-    Raises:
-        ConfigError: There is none, or one is no HTTP URL.
-    """
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
-        raise ConfigError(f"base_url must be a URL or a list of URLs, got {value!r}")
-    urls = list(dict.fromkeys(part.strip().rstrip("/") for part in parts if part.strip()))
-    for url in urls:
-        _check_url(url)
-    if not urls:
-        raise ConfigError("base_url is empty", "write it like http://127.0.0.1:8000/v1")
-    return urls
-
-
-def _check_url(text: str) -> None:
-    try:
-        url = URL(text)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
-    except ValueError:  # such as a port beyond 65,535
-        usable = False
-    if not usable:
-        raise ConfigError(f"base_url {text!r} is no HTTP URL", "write it like http://127.0.0.1:8000/v1")
-    if url.user or url.password:
-        raise ConfigError(
-            f"base_url {str(url.with_user(None))!r} holds a name or password", "the key goes into api_key"
-        )
-
-
 BaseUrls = Annotated[list[str], BeforeValidator(base_urls)]
 """Base URLs of endpoints that serve the same model."""
 
 
 class RoutingConfig(BaseModel):
-    """When a model call is tried again and when an endpoint is left alone."""
+    """Where a model call goes, when it is tried again, and when an endpoint is left alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attempts: int = Field(default=10, ge=1, description="requests that may fail before a call fails; 429s do not count")
+    attempts: int = Field(default=10, ge=1, description="requests that may fail before a call fails")
     budget_s: float = Field(default=600.0, ge=0, description="seconds after which a call begins no further request")
+    placement: Placement = Field(default="least_loaded", description="where a session starts")
+    session_affinity: Affinity = Field(
+        default="session", description="whether each session stays at its endpoint, or all sessions of a task do"
+    )
+    affinity_margin: int = Field(
+        default=16, ge=0, description="requests in flight more than the least loaded endpoint's before sessions leave"
+    )
     trip_after: int = Field(default=3, ge=1, description="failures in a row that take an endpoint out")
+    trip_rate: float = Field(
+        default=0.5, gt=0, le=1, description="share of failures among the last 20 requests that takes an endpoint out"
+    )
     rest_s: float = Field(default=10.0, gt=0, description="longest rest of an endpoint before it is probed, in seconds")
     patience_s: float = Field(default=60.0, ge=0, description="seconds that calls wait when all endpoints are down")
 
     def router(
-        self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None, limiter: Limiter | None = None
+        self,
+        endpoints: Sequence[Endpoint],
+        max_in_flight: int | None = None,
+        limiter: Limiter | None = None,
+        source: UrlSource | None = None,
     ) -> Router:
-        """A router over `endpoints`."""
+        """A router over `endpoints`, and over those that `source` tells later."""
         clock = SystemClock()
         pool = EndpointPool(
             [endpoint.base_url for endpoint in endpoints],
             clock,
-            trip_after=self.trip_after,
-            rest_s=self.rest_s,
+            policy=BreakerPolicy(self.trip_after, self.trip_rate, self.rest_s),
             patience_s=self.patience_s,
+            placement=self.placement,
+            affinity=self.session_affinity,
+            margin=self.affinity_margin,
+            source=source,
         )
         policy = RetryPolicy(attempts=self.attempts, budget_s=self.budget_s)
         return Router(endpoints, pool, policy, clock, limiter=limiter, max_in_flight=max_in_flight)
@@ -115,6 +104,9 @@ class RoutedModelConfig(BaseResponsesAPIModelConfig):
     deadlines: Deadlines | None = Field(
         default=None, description="deadlines of this model's calls, in place of the command's"
     )
+    endpoints_file: str | None = Field(
+        default=None, description="file of base URLs that take the place of the configured ones, read when it changes"
+    )
     requests_per_minute: int | None = Field(
         default=None, ge=1, description="requests that all endpoints together get within any 60 s; further ones wait"
     )
@@ -125,7 +117,10 @@ class RoutedModelConfig(BaseResponsesAPIModelConfig):
     def router(self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None) -> Router:
         """A router over `endpoints` that keeps the limits per minute, and those that the replies' headers tell."""
         limiter = RateLimiter(self.requests_per_minute, self.tokens_per_minute, SystemClock())
-        return self.routing.router(endpoints, max_in_flight, limiter)
+        source = EndpointsFile(Path(self.endpoints_file)) if self.endpoints_file else None
+        if source is not None:
+            source.listen()
+        return self.routing.router(endpoints, max_in_flight, limiter, source)
 
     @model_validator(mode="before")
     @classmethod

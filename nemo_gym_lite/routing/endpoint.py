@@ -1,5 +1,6 @@
 """One inference server over HTTP: a request goes out whole, an answer or an `EndpointError` comes back."""
 
+import copy
 import io
 import time
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,12 @@ class Endpoint:
         self._timeout = aiohttp.ClientTimeout(
             total=deadlines.call_s, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s
         )
+
+    def at(self, base_url: str) -> "Endpoint":
+        """Another endpoint that is asked in the same way."""
+        other = copy.copy(self)
+        other.base_url, other._urls = base_url.rstrip("/"), {}
+        return other
 
     async def post(self, path: str, body: bytes, session_id: str) -> tuple[Json, Mapping[str, str]]:
         """POST `body` to `base_url + path` and return the answer and its headers.

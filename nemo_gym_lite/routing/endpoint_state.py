@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from nemo_gym_lite.errors import EndpointError
+from nemo_gym_lite.routing.breaker import Breaker
 from nemo_gym_lite.routing.snapshot import EndpointCondition, EndpointSnapshot
+from nemo_gym_lite.routing.window import Window
 
 RECENT = 1 / 32
 """Weight of the latest answer in an endpoint's mean latency."""
@@ -11,34 +13,44 @@ RECENT = 1 / 32
 
 @dataclass(eq=False, slots=True)
 class EndpointState:
-    """What the pool knows of one endpoint. Times are clock seconds."""
+    """One endpoint. Times are clock seconds.
+
+    Attributes:
+        base_url: Which one.
+        breaker: Whether it is left alone after failures.
+        window: How much it gets while it asks for patience.
+        leaving: It was taken off the list, and gets no further request.
+    """
 
     base_url: str
+    breaker: Breaker = field(default_factory=Breaker)
+    window: Window = field(default_factory=Window)
+    leaving: bool = False
     in_flight: int = 0
     sessions: int = 0
     answered: int = 0
     failed: int = 0
     mean_latency_s: float | None = None  # of recent answers
-    failures: int = 0  # consecutive; one success resets it
-    rests: int = 0  # consecutive; one success resets it
-    down: bool = False
-    probing: bool = False
-    rest_until_s: float = 0.0
-    pause_until_s: float = 0.0
     last_error: EndpointError | None = None
     reported: set[str] = field(default_factory=set)  # failure classes already logged
     outage_logged: bool = False
     quiet_until_s: float = 0.0
 
-    def opens_s(self) -> float:
-        """When it takes requests again; it may be the past."""
-        return max(self.rest_until_s, self.pause_until_s)
+    def is_open(self, now_s: float) -> bool:
+        """Whether it takes one more request."""
+        return not self.leaving and self.window.has_room(self.in_flight, now_s) and self.breaker.lets_in(now_s)
+
+    def next_change_s(self) -> float:
+        """When time alone opens it; infinite if it takes an answer, the past if nothing but room is missing."""
+        return max(self.breaker.next_change_s(), self.window.pause_until_s)
 
     def condition(self, now_s: float) -> EndpointCondition:
         """What it is doing."""
-        if self.down:
-            return "probing" if self.probing else "down"
-        return "paused" if self.pause_until_s > now_s else "up"
+        if self.leaving:
+            return "leaving"
+        if self.breaker.down:
+            return "probing" if self.breaker.probing else "down"
+        return "paused" if self.window.pause_until_s > now_s else "up"
 
     def time_answer(self, latency_s: float) -> None:
         """Take an answer's latency into the mean."""
@@ -59,5 +71,5 @@ class EndpointState:
         )
 
     def __repr__(self) -> str:
-        state = "down" if self.down else "up"
+        state = "down" if self.breaker.down else "up"
         return f"<{self.base_url} {state} in_flight={self.in_flight} sessions={self.sessions}>"

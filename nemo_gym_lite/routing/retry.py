@@ -13,15 +13,15 @@ from email.utils import parsedate_to_datetime
 from nemo_gym_lite.errors import EndpointError
 
 BUSY_STATUSES = frozenset({429, 503, 529})
-"""The endpoint lives and asks for patience. Such replies spend seconds of the budget but no attempts: with
-a thousand rollouts in flight against a rate limit, most of them hear it more than ten times before it is
-their turn."""
+"""The endpoint lives and asks for patience. It is not for the call to wait: the endpoint's calls share one pause, and
+few of them are let in at a time after it (`routing/window.py`), so that each hears it only a few times before it is
+its turn."""
 
 MISCONFIGURED_STATUSES = frozenset({401, 403, 404, 405})
 """A wrong key, model or path: waiting does not mend it, another endpoint of the same model may be set up
 rightly."""
 
-MOVE_AT_ONCE = frozenset({"unreachable", "reset", "timeout", "rate_limited"})
+MOVE_AT_ONCE = frozenset({"unreachable", "reset", "timeout"})
 """Failures after which another endpoint is asked without a wait: it has no part in them."""
 
 _HINTS = {
@@ -42,7 +42,7 @@ class RetryPolicy:
     rollouts which failed together do not come back together.
 
     Attributes:
-        attempts: Requests that may fail before the call fails; replies of `BUSY_STATUSES` do not count.
+        attempts: Requests that may fail before the call fails, refusals for want of capacity included.
         budget_s: Seconds from the first request after which no further one is begun.
         base_s: Upper bound of the first wait, in seconds; doubles with each one.
         cap_s: Upper bound of any wait, in seconds, unless the endpoint itself asks for more.
@@ -70,13 +70,11 @@ class CallBudget:
         policy: The limits.
         began_s: Clock time of the first request, in seconds.
         requests: Requests that have failed so far.
-        failures: Those of them that count against `policy.attempts`.
     """
 
     policy: RetryPolicy
     began_s: float
     requests: int = 0
-    failures: int = 0
 
     @property
     def ends_s(self) -> float:
@@ -97,13 +95,15 @@ class CallBudget:
         if not error.retryable or (error.status in MISCONFIGURED_STATUSES and not fresh):
             return None
         self.requests += 1
-        if error.status not in BUSY_STATUSES:
-            self.failures += 1
-        if fresh and (error.failure_class in MOVE_AT_ONCE or error.status in MISCONFIGURED_STATUSES):
-            return 0.0
-        wait_s = self.policy.wait_s(self.requests - 1, None if fresh else error.retry_after_s, rng)
-        spent = self.failures >= self.policy.attempts or now_s + wait_s > self.ends_s
-        return None if spent and not fresh else wait_s
+        busy = error.status in BUSY_STATUSES
+        asked_s = 0.0 if fresh else error.retry_after_s or 0.0
+        wait_s = self.policy.wait_s(self.requests - 1, asked_s, rng)
+        spent = self.requests >= self.policy.attempts or now_s + (asked_s if busy else wait_s) > self.ends_s
+        if spent and not fresh:
+            return None
+        if busy or (fresh and (error.failure_class in MOVE_AT_ONCE or error.status in MISCONFIGURED_STATUSES)):
+            return 0.0  # how long a busy endpoint needs is the pool's to know
+        return wait_s
 
 
 def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epoch_s: float) -> EndpointError:

@@ -27,7 +27,7 @@ class Router:
     could answer.
 
     Args:
-        endpoints: Where requests go.
+        endpoints: Where requests go; those that join the pool later are asked in the same way.
         pool: Chooses among them; built over the same base URLs in the same order.
         policy: Attempts, seconds and waits of each call.
         clock: Source of time.
@@ -52,7 +52,7 @@ class Router:
     ) -> None:
         self.pool = pool
         self.stats = CallStats()
-        self._endpoints = dict(zip(pool.states, endpoints, strict=True))
+        self._endpoints = {state.base_url: one for state, one in zip(pool.states, endpoints, strict=True)}
         self._limiter = limiter
         self._policy, self._clock, self._rng = policy, clock, rng or random.Random()
         self._slots: AbstractAsyncContextManager[None] = (
@@ -94,9 +94,9 @@ class Router:
             at_endpoint(state.base_url)
             began_s = self._clock.now()
             try:
-                answer, headers = await self._endpoints[state].post(path, payload, session_id)
+                answer, headers = await self._at(state).post(path, payload, session_id)
             except EndpointError as error:
-                self._note_failure(session_id, state, error, ticket)
+                self._note_failure(session_id, state, error, self._clock.now() - began_s, ticket)
                 tried.append(state)
                 fresh = self.pool.has_open(tried)
                 wait_s = budget.next_wait_s(error, self._clock.now(), fresh=fresh, rng=self._rng)
@@ -136,8 +136,17 @@ class Router:
             self._limiter.withdraw(ticket)  # the endpoint has asked for patience meanwhile
             self.pool.abandoned(state)
 
-    def _note_failure(self, session_id: str, state: EndpointState, error: EndpointError, ticket: Any) -> None:
-        self.pool.failed(session_id, state, error)
+    def _at(self, state: EndpointState) -> Endpoint:
+        """The endpoint of a state; one that has joined is asked like the others."""
+        endpoint = self._endpoints.get(state.base_url)
+        if endpoint is None:
+            endpoint = self._endpoints[state.base_url] = next(iter(self._endpoints.values())).at(state.base_url)
+        return endpoint
+
+    def _note_failure(
+        self, session_id: str, state: EndpointState, error: EndpointError, took_s: float, ticket: Any
+    ) -> None:
+        self.pool.failed(session_id, state, error, took_s)
         self.stats.add_failure(error.failure_class, busy=error.status in BUSY_STATUSES)
         self._settle(ticket, None if error.status is None else 0, error.rate_limits)
 

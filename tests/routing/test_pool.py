@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from nemo_gym_lite.errors import EndpointError, NoHealthyEndpointError
-from nemo_gym_lite.routing import pool as pool_module
+from nemo_gym_lite.routing import homes
 from nemo_gym_lite.routing.pool import EndpointPool
 
 from .conftest import settle
@@ -45,7 +45,7 @@ async def send(pool, session_id, failure=None):
 async def take_down(pool, url, failure=UNREACHABLE):
     """Fail requests until the endpoint is out."""
     state = next(s for s in pool.states if s.base_url == url)
-    while not state.down:
+    while not state.breaker.down:
         state.in_flight += 1
         pool.failed("outage", state, failure)
     return state
@@ -88,13 +88,13 @@ async def test_finished_sessions_are_forgotten(pool):
 
 
 async def test_sessions_that_never_end_are_forgotten_by_age(pool, monkeypatch):
-    monkeypatch.setattr(pool_module, "SESSIONS_KEPT", 10)
+    monkeypatch.setattr(homes, "KEPT", 10)
     for n in range(100):
         await send(pool, "in use")
         await send(pool, f"s{n}")
 
     assert len(pool._homes) == 10
-    assert "in use" in pool._homes
+    assert pool._homes.of("in use")
     assert sum(state.sessions for state in pool.states) == 10
 
 
@@ -110,7 +110,7 @@ async def test_a_failed_session_moves_and_stays_where_it_went(pool, clock):
 async def test_three_failures_in_a_row_take_an_endpoint_out(pool):
     down = await take_down(pool, A, error())
 
-    assert down.failures == 3
+    assert down.breaker.failures == 3
     assert {await send(pool, f"s{n}") for n in range(10)} == {B}
 
 
@@ -123,7 +123,7 @@ async def test_one_success_resets_the_count_of_failures(pool):
         state.in_flight += 1
         pool.succeeded(state)
 
-    assert not state.down
+    assert not state.breaker.down
 
 
 async def test_an_unreachable_endpoint_is_out_at_once(pool):
@@ -173,23 +173,26 @@ async def test_after_its_rest_one_request_at_a_time_probes_an_endpoint(pool, clo
     assert (await pool.acquire("s9")).base_url == A
 
 
-async def test_each_rest_is_twice_the_one_before_up_to_the_longest(pool, clock):
+@pytest.mark.parametrize(
+    ("took_s", "expected"), [(0.0, [0.5, 1.0, 2.0, 2.0, 2.0]), (10.0, [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0])]
+)
+async def test_each_rest_is_twice_the_one_before_up_to_the_longest(pool, clock, took_s, expected):
     state = await take_down(pool, A)
-    rests = []
-    for _ in range(7):
-        rests.append(state.rest_until_s - clock.now())
-        clock.seconds = state.rest_until_s
+    rests = [state.breaker.rest_until_s - clock.now()]
+    for _ in expected[1:]:
+        clock.seconds = state.breaker.rest_until_s
         probe = await pool.acquire("probe", avoid={pool.states[1]})
         assert probe is state
-        pool.failed("probe", probe, UNREACHABLE)
+        pool.failed("probe", probe, UNREACHABLE, took_s)
+        rests.append(state.breaker.rest_until_s - clock.now())
 
-    assert rests == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert rests == expected
 
 
 async def test_an_endpoint_that_hangs_rests_the_longest_at_once(pool, clock):
     state = await take_down(pool, A, error("timeout", None))
 
-    assert state.rest_until_s - clock.now() == 10.0
+    assert state.breaker.rest_until_s - clock.now() == 10.0
 
 
 async def test_stragglers_do_not_lengthen_a_rest(pool, clock):
@@ -197,7 +200,7 @@ async def test_stragglers_do_not_lengthen_a_rest(pool, clock):
         pool.states[0].in_flight += 1
         pool.failed(f"s{n}", pool.states[0], UNREACHABLE)
 
-    assert pool.states[0].rest_until_s - clock.now() == 0.5
+    assert pool.states[0].breaker.rest_until_s - clock.now() == 0.5
 
 
 async def test_an_answer_to_an_older_request_brings_an_endpoint_back(pool):
@@ -206,7 +209,7 @@ async def test_an_answer_to_an_older_request_brings_an_endpoint_back(pool):
     await take_down(pool, A)
     pool.succeeded(state)
 
-    assert not state.down
+    assert not state.breaker.down
 
 
 async def test_a_cancelled_probe_lets_the_next_request_probe(sole, clock):
@@ -225,7 +228,7 @@ async def test_a_sole_endpoint_that_answers_stays_in_however_often_it_fails(sole
     for n in range(100):
         assert await send(sole, f"s{n}", error()) == A
 
-    assert not sole.states[0].down
+    assert not sole.states[0].breaker.down
 
 
 async def test_the_last_endpoint_that_answers_stays_in(pool):
@@ -253,11 +256,12 @@ async def test_retry_after_holds_for_every_session_of_the_endpoint(sole, clock):
     assert (await other).base_url == A
 
 
-async def test_a_rate_limit_never_counts_as_a_failure(pool):
+async def test_a_rate_limit_never_counts_as_a_failure(pool, clock):
     for _ in range(10):
         await send(pool, "s1", error("rate_limited", 429))
+        clock.seconds += 10.0
 
-    assert not any(state.down or state.failures for state in pool.states)
+    assert not any(state.breaker.down or state.breaker.failures for state in pool.states)
 
 
 async def test_patience_does_not_run_out_while_an_endpoint_only_asks_for_time(sole, clock):
@@ -318,7 +322,8 @@ async def test_a_waiting_request_that_is_cancelled_leaves_nothing_behind(sole, c
     waiting.cancel()
     await settle()
 
-    assert not sole._waiters
+    assert sole._queue.first() is None
+    assert sole._queue._alarm is None
     assert repr(sole) == "<EndpointPool <http://a/v1 down in_flight=0 sessions=0>>"
 
 

@@ -1,0 +1,74 @@
+"""How many requests an endpoint that asks for patience (429, 503, 529) gets at a time, and when.
+
+All calls of an endpoint share one pause and one limit, because it refuses them together: a thousand rollouts that each
+back off for themselves ask it a thousand times what one of them could have found out. The first refusal begins a
+pause, as long as the endpoint asks for, or drawn at random and longer each time that not a single request got through
+since the last one. What was on its way when the pause began belongs to the same trouble. Each refusal takes one off
+the limit, so it falls at once to what the endpoint really took, and each answer adds `GROWTH`, so it comes to rest
+where about one request in six is refused.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+GROWTH = 0.2
+"""Added to the limit by each answer, taken off by a fifth of a refusal. Less would let an engine that refuses a few at
+random starve; more would spend attempts on asking."""
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 8.0
+"""Bounds of the pauses after refusals that name no time."""
+
+
+@dataclass(slots=True)
+class Window:
+    """One endpoint's. Times are clock seconds.
+
+    Attributes:
+        limit: Requests that it gets at a time; no limit before the first refusal.
+        pause_until_s: It gets nothing before.
+    """
+
+    limit: float = math.inf
+    pause_until_s: float = 0.0
+    _pause_began_s: float = -math.inf
+    _step: int = -1  # how often in a row a pause was too short
+    _answered: int = 0  # since the last pause began
+
+    def has_room(self, in_flight: int, now_s: float) -> bool:
+        """Whether one more request may go there."""
+        return in_flight < self.limit and self.pause_until_s <= now_s
+
+    def answer(self, in_flight: int) -> None:
+        """A request was answered; `in_flight` counts it."""
+        if self.limit != math.inf:
+            self._answered += 1
+            if 2 * in_flight >= self.limit:  # else it is not the limit that holds requests back
+                self.limit += GROWTH
+
+    def refuse(
+        self, in_flight: int, sent_s: float, now_s: float, retry_after_s: float | None, rng: random.Random
+    ) -> None:
+        """A request was refused.
+
+        Args:
+            in_flight: Requests there, this one included.
+            sent_s: When it was sent.
+            now_s: Clock time.
+            retry_after_s: For how long the endpoint asks to be left alone, if it says so.
+            rng: Source of the jitter.
+        """
+        if sent_s > self._pause_began_s:
+            self.limit = min(self.limit, in_flight)
+            self._begin_pause(now_s, rng)
+        self.limit = max(1.0, self.limit - 1.0)
+        if retry_after_s is not None:
+            self.pause_until_s = max(self.pause_until_s, now_s + retry_after_s)
+
+    def _begin_pause(self, now_s: float, rng: random.Random) -> None:
+        self._step = max(0, self._step - 1) if self._answered else self._step + 1
+        self._answered = 0
+        self._pause_began_s = now_s
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._step, 30))
+        self.pause_until_s = max(self.pause_until_s, now_s + rng.uniform(pause_s / 2, pause_s))
