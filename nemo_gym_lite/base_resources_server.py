@@ -1,5 +1,6 @@
 """What an environment subclasses: sessions to seed, tools to call, rollouts to verify, metrics to compute."""
 
+import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -20,7 +21,6 @@ from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreatePar
 from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregate_metrics
 from nemo_gym_lite.server_utils import SimpleServer
 from nemo_gym_lite.serving.app import ServerApp
-from nemo_gym_lite.serving.calls import PlainCall
 from nemo_gym_lite.serving.check_pool import CheckPool
 
 __all__ = [
@@ -141,6 +141,8 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
         facts = {"seeds_sessions": self.seeds_sessions(), "has_metrics": self.has_metrics()}
         if self.config.verify_pool is not None:
             facts["queues_checks"] = True
+        if not self.verifies_later():
+            facts["verifies_later"] = False
         return super().describe() | facts
 
     def setup_webserver(self) -> FastAPI:
@@ -165,8 +167,13 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
 
     def verifies_rows_alone(self) -> bool:
         """Whether a check sees the row only, and not the session in which it was played."""
-        call = PlainCall.of(self.verify)
-        return call is not None and call.request_name is None
+        kinds = (each.annotation for each in inspect.signature(self.verify).parameters.values())
+        names = (str(getattr(kind, "__name__", kind)) for kind in kinds)
+        return not any(name.rpartition(".")[2] == "Request" for name in names)
+
+    def verifies_later(self) -> bool:
+        """Whether stored rollouts can be scored."""
+        return self.config.REVERIFY_MODE != ReverifyMode.UNSUPPORTED and self.verifies_rows_alone()
 
     def _verify_route(self) -> Callable[..., Any]:
         settings = self.config.verify_pool

@@ -85,6 +85,10 @@ class ResourcesClient(Protocol):
         """Start an episode's session; costs nothing until it is used."""
         ...
 
+    async def verifies_later(self) -> bool:
+        """Whether a stored rollout can be scored, without the session in which it was played."""
+        ...
+
     async def has_metrics(self) -> bool:
         """Whether the environment computes metrics of its own; if not, nobody needs to gather rows for it."""
         ...

@@ -14,6 +14,7 @@ from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClien
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError, GymError
+from nemo_gym_lite.rollouts.deferred import Unverified
 from nemo_gym_lite.serving.far_agent import FarAgent
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
@@ -102,12 +103,23 @@ def processes(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list
             )
             if server is not None and is_near
         }
-        wanted |= {name for name in _reachable(seat, servers) if name not in near}
+        wanted |= {name for name in _reachable(seat.agent.name, servers) if name not in near}
         wanted |= {server.name for server in servers if server.name in near and _is_engine(server)}
     return [server for server in servers if server.name in wanted]
 
 
-def connect(placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json) -> Clients:
+def processes_of_checks(placed: Iterable[Seat], servers: Sequence[ServerInstance]) -> list[ServerInstance]:
+    """The same for checks without episodes: environments that are not near, and what they refer to, as a judge."""
+    wanted: set[str] = set()
+    for environment, near in ((seat.resources, seat.resources_near) for seat in placed):
+        if environment is not None:
+            wanted |= _reachable(environment.name, servers) - ({environment.name} if near else set())
+    return [server for server in servers if server.name in wanted]
+
+
+def connect(
+    placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json, *, scored: bool = True
+) -> Clients:
     """Build the clients of the seats.
 
     Args:
@@ -115,9 +127,21 @@ def connect(placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Dead
         http: This process's HTTP session.
         deadlines: When waits end.
         tree: The resolved configuration, for environments in this process.
+        scored: False leaves every rollout's check for later.
+
+    Raises:
+        ConfigError: Checks are left for later, and an agent plays in a server of its own, which checks by itself.
     """
     clients = Clients(tree=tree)
     for seat in placed:
+        if not scored and not seat.agent_near:
+            raise ConfigError(
+                f"verify=deferred: {seat.agent.name} plays in a server of its own, which also checks",
+                "leave `verify` out; rollouts can be scored again with ng_verify_rollouts all the same",
+            )
+        if seat.resources is not None:
+            found = _environment(seat, seat.resources, seat.agent_near, clients, http, deadlines)
+            clients.resources[seat.agent.name] = found if scored else Unverified(found)
         clients.agents[seat.agent.name] = _agent(seat, clients, http, deadlines)
     clients.endpoints = max(1, sum(model.endpoint_count for model in clients.models.values()))
     return clients
@@ -177,11 +201,11 @@ def _is_engine(server: ServerInstance) -> bool:
     return bool(getattr(_class_of(server), "is_engine", False))
 
 
-def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
-    """Names of the agent and everything it refers to, through any number of references."""
+def _reachable(start: str, servers: Sequence[ServerInstance]) -> set[str]:
+    """Names of a server and everything it refers to, through any number of references."""
     by_name = {server.name: server for server in servers}
     found: set[str] = set()
-    waiting = [seat.agent.name]
+    waiting = [start]
     while waiting:
         name = waiting.pop()
         if name not in found and name in by_name:
@@ -190,14 +214,33 @@ def _reachable(seat: Seat, servers: Sequence[ServerInstance]) -> set[str]:
     return found
 
 
+def connect_environments(
+    placed: Iterable[Seat], http: aiohttp.ClientSession, deadlines: Deadlines, tree: Json
+) -> Clients:
+    """Build the clients of the seats' environments only, for checks without episodes."""
+    clients = Clients(tree=tree)
+    for seat in placed:
+        if seat.resources is not None:
+            found = _environment(seat, seat.resources, True, clients, http, deadlines)
+            clients.resources[seat.agent.name] = found
+    return clients
+
+
+def _environment(
+    seat: Seat,
+    server: ServerInstance,
+    may_be_near: bool,
+    clients: Clients,
+    http: aiohttp.ClientSession,
+    deadlines: Deadlines,
+) -> ResourcesClient:
+    if seat.resources_near and may_be_near:
+        clients.near_resources[seat.agent.name] = server
+        return NearResources(_object_of(server, clients.tree), deadlines)
+    return FarResources(server.url, http, deadlines)
+
+
 def _agent(seat: Seat, clients: Clients, http: aiohttp.ClientSession, deadlines: Deadlines) -> AgentClient:
-    if seat.resources is not None:
-        name = seat.agent.name
-        if seat.resources_near and seat.agent_near:
-            clients.resources[name] = NearResources(_object_of(seat.resources, clients.tree), deadlines)
-            clients.near_resources[name] = seat.resources
-        else:
-            clients.resources[name] = FarResources(seat.resources.url, http, deadlines)
     if not seat.agent_near or seat.model is None:
         return FarAgent(seat.agent.url, http, deadlines)
     model = clients.models.get(seat.model.name)

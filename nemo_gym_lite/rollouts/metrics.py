@@ -90,6 +90,10 @@ class AgentMetrics:
             column.put(self.count, value)
         self.count += 1
 
+    def has(self, name: str) -> bool:
+        """Whether rollouts have this field."""
+        return name in self._columns
+
     def sum(self, name: str) -> float:
         """Sum of one field."""
         return self._columns[name].sum if name in self._columns else 0.0
@@ -154,9 +158,10 @@ class RunMetrics:
         agent.add(row)
 
     def mean_reward(self) -> float | None:
-        """Mean reward over all agents' rollouts, None before the first."""
-        count = sum(agent.count for agent in self.agents.values())
-        return sum(agent.sum("reward") for agent in self.agents.values()) / count if count else None
+        """Mean reward over all agents' rollouts, None before the first and where they are scored later."""
+        scored = [agent for agent in self.agents.values() if agent.has("reward")]
+        count = sum(agent.count for agent in scored)
+        return sum(agent.sum("reward") for agent in scored) / count if count else None
 
     def total(self, name: str) -> float:
         """Sum of one field over all agents' rollouts."""

@@ -51,6 +51,10 @@ class CollectOptions(BaseModel):
         Path | None,
         Field(description="YAML file with `user` and `system` templates, which make the input of rows without one"),
     ] = None
+    verify: Annotated[
+        Literal["inline", "deferred"],
+        Field(description="inline scores each rollout at its end, deferred stores it for ng_verify_rollouts"),
+    ] = "inline"
     resume_from_cache: Annotated[
         bool, Field(description="finish what an earlier run began; false refuses an output that has rows")
     ] = True

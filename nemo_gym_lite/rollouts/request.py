@@ -63,6 +63,7 @@ class Request:
             "responses_create_params": self.options.responses_create_params,
             "num_repeats_add_seed": self.settings.add_seed,
             "prompt": self.settings.prompt,
+            "verify": None if self.options.verify == "inline" else self.options.verify,
             "servers": {server.name: what_decides(server.config) for server in servers},
         }
         read_back: Json = orjson.loads(orjson.dumps(flatten(asked), option=orjson.OPT_NON_STR_KEYS))

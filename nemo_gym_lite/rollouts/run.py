@@ -11,6 +11,7 @@ from nemo_gym_lite.rollouts.account import account
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.crew import Crew, LocalCrew
+from nemo_gym_lite.rollouts.deferred import refuse_what_cannot_wait
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.player import Player
@@ -40,7 +41,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         http = await stack.enter_async_context(open_http(options.deadlines))
         neighbours = await find_servers(composed, http)
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
-        clients = connect(placed, http, options.deadlines, neighbours.tree)
+        scored = options.verify == "inline"
+        clients = connect(placed, http, options.deadlines, neighbours.tree, scored=scored)
         stack.push_async_callback(clients.close)
         ticker = Ticker()
         asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
@@ -49,6 +51,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         started = [] if neighbours.running else processes(placed, neighbours.servers)
         if started:
             await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
+        if not scored:
+            await refuse_what_cannot_wait(clients.resources, "verify=deferred")
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
             say(f"warning: {line}")
         _say_beginning(collection, neighbours)
@@ -56,7 +60,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
             urls = {server.name: server.url for server in started}
             exporter = Exporter(options.metrics_port, lambda: urls, collection.families)
             say(f"metrics on {(await stack.enter_async_context(exporter)).url}")
-        crew: Crew = LocalCrew(Player(clients.agents, options.deadlines.episode_s), clients.models, ticker)
+        player = Player(clients.agents, options.deadlines.episode_s, scored=scored)
+        crew: Crew = LocalCrew(player, clients.models, ticker)
         if options.num_workers > 1:
             crew = await stack.enter_async_context(WorkerCrew(_setup(request, neighbours), ticker, say))
         with _answering_signals(collection):
@@ -70,7 +75,7 @@ def _setup(request: Request, neighbours: Neighbours) -> Setup:
         agents=request.agent_names,
         models_near=neighbours.whole,
         deadlines=options.deadlines,
-        scored=True,
+        scored=options.verify == "inline",
         workers=options.num_workers,
     )
 

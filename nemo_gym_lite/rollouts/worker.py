@@ -97,7 +97,7 @@ class Worker:
         ticker = Ticker()
         http = await self._stack.enter_async_context(open_http(setup.deadlines))
         placed = seats(server_instances(setup.tree, need_code=False), setup.agents, models_near=setup.models_near)
-        clients = connect(placed, http, setup.deadlines, setup.tree)
+        clients = connect(placed, http, setup.deadlines, setup.tree, scored=setup.scored)
         self._stack.push_async_callback(clients.close)
         for model in clients.models.values():
             if isinstance(model, RoutedModelClient):
@@ -183,6 +183,7 @@ def _end_with_collector(fd: int) -> None:
 def main() -> int:
     """Work for the collector at the other end of the socket that the command line names; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the collector passes on what may be of use to a model
     prepare_for_load()
     try:
         uvloop.run(work(int(sys.argv[1])))

@@ -39,6 +39,10 @@ class FarResources:
         """Start an episode's session, or go on with one whose cookies are known."""
         return FarSession(self, CookieCrumbs(cookies))
 
+    async def verifies_later(self) -> bool:
+        """Whether stored rollouts can be scored; True if the server does not say."""
+        return bool((await self.facts()).get("verifies_later", True))
+
     async def has_metrics(self) -> bool:
         """Whether the environment has metrics of its own; True if the server does not say."""
         return bool((await self.facts()).get("has_metrics", True))

@@ -52,6 +52,10 @@ class NearResources:
         """Start an episode's session."""
         return NearSession(self, session_id)
 
+    async def verifies_later(self) -> bool:
+        """Whether stored rollouts can be scored."""
+        return self.server.verifies_later()
+
     async def has_metrics(self) -> bool:
         """Whether the environment has metrics of its own."""
         return self.server.has_metrics()
