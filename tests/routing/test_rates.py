@@ -5,9 +5,17 @@ import random
 
 import pytest
 
+from nemo_gym_lite.clock import SystemClock
+from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.limiter import Size
+from nemo_gym_lite.routing.pool import EndpointPool
 from nemo_gym_lite.routing.rates import MARGIN_S, RateLimiter, parse_duration
+from nemo_gym_lite.routing.retry import RetryPolicy
+from nemo_gym_lite.routing.router import Router
+from responses_api_models.simulated_model.server import running_engine
+from responses_api_models.simulated_model.settings import EngineSettings, Latency
 from tests.routing.conftest import ManualClock, settle
 
 
@@ -216,6 +224,23 @@ async def test_workers_together_stay_within_the_limits():
     assert [len(service.arrived) for service in services] == [33, 33, 33]
     for service in services:
         service.end()
+
+
+async def test_no_window_holds_more_requests_or_tokens_than_allowed_as_an_engine_counts(http):
+    """Its window is short; the soak has the whole minute."""
+    clock = SystemClock()
+    async with running_engine(EngineSettings(latency=Latency(ttft_s=0.1, jitter=0.5))) as engine:
+        urls = [engine.base_url]
+        limiter = RateLimiter(40, 2400, clock, window_s=2.0)
+        endpoints = [Endpoint(url, http, Deadlines()) for url in urls]
+        router = Router(endpoints, EndpointPool(urls, clock), RetryPolicy(), clock, limiter=limiter)
+        prompts = ({"messages": [{"role": "user", "content": f"Say {n}. " * (1 + n % 20)}]} for n in range(80))
+        await asyncio.gather(*(router.call(f"s{n}", "/chat/completions", body) for n, body in enumerate(prompts)))
+
+        requests, tokens = engine.stats.arrivals.most(2.0)
+        largest = max(taken for _, taken, _ in engine.stats.arrivals.rows())
+    assert requests <= 40
+    assert tokens <= 2400 + largest
 
 
 async def test_more_workers_than_requests_per_minute_are_refused():
