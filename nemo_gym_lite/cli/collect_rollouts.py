@@ -61,7 +61,7 @@ def _report(request: Request, outcome: Outcome) -> int:
         say(f"  {files.failures}; +max_rollout_attempts={attempts + 1} tries those again that failed {attempts} times")
     say(f"rollouts: {files.rollouts}")
     if request.options.verify == "deferred":
-        say(f"not scored yet; next: ng_verify_rollouts with +input_jsonl_fpath={files.rollouts} and the same config_paths")
+        say(f"not scored yet: ng_verify_rollouts +input_jsonl_fpath={files.rollouts} does, with the same config_paths")
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")
     if outcome.budget:

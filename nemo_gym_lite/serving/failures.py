@@ -27,9 +27,8 @@ def error_body(error: FailedCallError) -> bytes:
         "message": error.message,
         "hint": error.hint,
         "terminal": error.terminal,
-        "cause": error.cause,
-        "played": error.played,
     }
+    details |= {name: value for name, value in (("cause", error.cause), ("played", error.played)) if value}
     return orjson.dumps({"error": details})
 
 

@@ -31,6 +31,7 @@ def test_liveness_says_which_calls_the_environment_needs(client):
         "name": "weather",
         "seeds_sessions": True,
         "has_metrics": False,
+        "verifies_later": False,
     }
 
 
