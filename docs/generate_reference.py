@@ -16,10 +16,12 @@ from pydantic.fields import FieldInfo
 from nemo_gym_lite import errors
 from nemo_gym_lite.agents.simple_agent import SimpleAgentConfig
 from nemo_gym_lite.base_resources_server import BaseResourcesServerConfig, SimpleResourcesServer
+from nemo_gym_lite.cli.aggregate_rollouts import AggregateOptions
 from nemo_gym_lite.cli.dump_config import DumpOptions
 from nemo_gym_lite.cli.run import RunOptions
 from nemo_gym_lite.cli.status import StatusOptions
 from nemo_gym_lite.config_types import DatasetConfig, Deadlines, Domain, HeadServerConfig, VerifyPool
+from nemo_gym_lite.rollouts.estimate import EstimateOptions
 from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.routed_model import RoutingConfig
@@ -32,9 +34,11 @@ FOLDER = Path(__file__).parent / "reference"
 NOTICE = "<!-- written by docs/generate_reference.py; change the code and run `make docs` -->\n"
 COMMANDS: dict[str, type[BaseModel]] = {
     "ng_collect_rollouts": CollectOptions,
+    "ng_aggregate_rollouts": AggregateOptions,
     "ng_run": RunOptions,
     "ng_status": StatusOptions,
     "ng_dump_config": DumpOptions,
+    "ng_estimate_cost": EstimateOptions,
 }
 MODELS: dict[str, type[BaseModel]] = {
     "vllm_model": VLLMModelConfig,
@@ -235,6 +239,7 @@ Tables, configurations and help go to stdout, progress, results' names, warnings
 | 1 | a server did not start, or an output cannot be used |
 | 2 | wrong usage or configuration; nothing was started, written or deleted |
 | 3 | `ng_collect_rollouts` finished, and some rollouts failed |
+| 4 | `ng_collect_rollouts` was stopped by a budget; the same command with a larger one goes on |
 | 130 | `ng_collect_rollouts` was interrupted; the same command goes on |
 """
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nemo_gym_lite.config.keys import FREE_PREFIXES, KNOWN_GLOBALS, RESERVED_KEYS
 from nemo_gym_lite.config.options import option_names
-from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.prices import DEFAULT_PRICES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -29,11 +29,15 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
-def generated():
+def generator():
     spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "docs/generate_reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.pages()
+    return module
+
+
+REFERENCE = generator()
+OPTIONS = {name for options in REFERENCE.COMMANDS.values() for name in option_names(options)}
 
 
 def commands(page):
@@ -54,7 +58,7 @@ def test_every_link_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_that_a_command_uses_exists(page):
-    known = {*option_names(CollectOptions), *RESERVED_KEYS, *KNOWN_GLOBALS}
+    known = {*OPTIONS, *RESERVED_KEYS, *KNOWN_GLOBALS}
     for words in commands(page):
         if words[0].startswith("ng_"):
             for word in words[1:]:
@@ -71,7 +75,7 @@ def test_every_file_that_a_command_reads_exists(page):
                     assert (ROOT / path).exists(), f"{name_of(page)}: {word}"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=name_of)
+@pytest.mark.parametrize("file", sorted({*(ROOT / "configs").glob("*.yaml")} - {ROOT / DEFAULT_PRICES}), ids=name_of)
 def test_the_configurations_in_configs_name_files_that_exist(file):
     tree = OmegaConf.load(file)
     assert list(tree) == ["config_paths"]
@@ -88,7 +92,7 @@ def test_env_yaml_example_is_yaml_and_gives_the_three_keys_of_a_policy():
 
 
 def test_the_reference_says_what_the_code_says():
-    for name, text in generated().items():
+    for name, text in REFERENCE.pages().items():
         page = ROOT / "docs/reference" / name
         assert page.read_text() == text, f"{name_of(page)} is not up to date: run `make docs`"
 
