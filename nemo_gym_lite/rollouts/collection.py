@@ -1,5 +1,6 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,6 +37,9 @@ from nemo_gym_lite.routing.admission import Admission
 
 _KEEP_S = 60.0
 """The history of a killed run is there up to the last minute."""
+
+_READ_IN_SILENCE_MB = 200.0
+"""A larger output takes seconds to read, and a user wants to know what the command does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ class Collection:
             self.spent = spent
             attempts = options.max_rollout_attempts
             overwrites = options.overwrite
+            size_mb = self.files.rollouts.stat().st_size / 1e6
+            if size_mb > _READ_IN_SILENCE_MB and not overwrites:
+                say(f"reading the rollouts that are there already ({size_mb:,.0f} MB)")
             self.done = Done(attempts) if overwrites else scan(self.files, self._take_in, attempts, spent.add)
         except BaseException:  # whatever it was, the lock must not stay
             self.sink.close()
@@ -216,7 +223,7 @@ class Collection:
                 own[name] = await own_metrics(self.files.rollouts, name, agent.count, clients)
             except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
                 say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
-        return write_metrics(self.files, self.metrics, own)
+        return await asyncio.to_thread(write_metrics, self.files, self.metrics, own)  # 20 s for a million tasks
 
     def _begin(self) -> None:
         if self.request.options.overwrite:

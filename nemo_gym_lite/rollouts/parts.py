@@ -121,6 +121,7 @@ def merged_manifest(
                 "peak_memory_mb": max(each.get("peak_memory_mb", 0.0) for each in timings),
             },
             "tokens": measured["tokens"],
+            "spent": summed([manifest.spent for manifest in known]),
             "history": [],
             "options": known[0].options | {"output_jsonl_fpath": str(output), "shard": None},
         }
@@ -128,11 +129,13 @@ def merged_manifest(
 
 
 def summed(many: Sequence[Json]) -> Json:
-    """The sums of the numbers of some mappings, by name; mappings within are summed likewise."""
+    """The sums of the numbers of some mappings, by name, None where one is None; mappings within likewise."""
     total: Json = {}
     for each in many:
         for name, value in each.items():
-            if isinstance(value, dict):
+            if value is None or (name in total and total[name] is None):
+                total[name] = None
+            elif isinstance(value, dict):
                 total[name] = summed([total.get(name, {}), value])
             elif isinstance(value, int | float):
                 total[name] = total.get(name, 0) + value

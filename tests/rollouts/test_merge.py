@@ -124,15 +124,18 @@ def test_shards_that_are_missing_or_not_finished_are_named(tmp_path):
 
 
 def test_a_shard_without_a_delivered_rollout_is_not_missing_and_its_failures_are_kept(tmp_path):
-    shard(tmp_path, 1, of=2)
-    shard(tmp_path, 2, of=2, counts={"failed": 1, "failure_classes": {"timeout": 1}}).unlink()
+    shard(tmp_path, 1, of=2, spent={"total_tokens": 50, "cost_usd": None})
+    unlucky = {"failed": 1, "failure_classes": {"timeout": 1}}
+    shard(tmp_path, 2, of=2, counts=unlucky, spent={"total_tokens": 7, "cost_usd": 0.5}).unlink()
     write(tmp_path / "x_shard_2_of_2_failures.jsonl", [row(1, 0, _ng_failure_class="timeout")])
 
     made = merged(tmp_path)
 
     assert (made.gaps, made.failures, made.owed) == ([], 1, 1)
     assert lines(tmp_path / "x_failures.jsonl") == [row(1, 0, _ng_failure_class="timeout")]
-    assert load_manifest(tmp_path / "x_run.json").counts["failure_classes"] == {"timeout": 1}
+    manifest = load_manifest(tmp_path / "x_run.json")
+    assert manifest.counts["failure_classes"] == {"timeout": 1}
+    assert manifest.spent == {"total_tokens": 57, "cost_usd": None}
 
 
 def test_a_torn_last_line_is_left_out_and_told(tmp_path):

@@ -90,6 +90,30 @@ def test_two_collectors_cannot_write_one_output(tmp_path):
     Sink(OutputFiles(tmp_path / "out.jsonl")).close()
 
 
+def test_the_lock_of_a_killed_collector_is_taken_over_at_once(tmp_path):
+    files = OutputFiles(tmp_path / "out.jsonl")
+
+    def hold(said):
+        sink = Sink(files)
+        sink.rollouts.append(row(1))
+        said.send("locked")
+        signal.pause()
+
+    here, there = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=hold, args=(there,))
+    child.start()
+    assert here.recv() == "locked"
+    with pytest.raises(OutputError, match="another collector"):
+        Sink(files)
+    child.kill()
+    child.join()
+
+    sink = Sink(files)
+    sink.rollouts.append(row(2))
+    sink.close()
+    assert lines(files.rollouts) == [row(1), row(2)]
+
+
 def test_a_file_without_a_line_does_not_stay(tmp_path):
     files = OutputFiles(tmp_path / "out.jsonl")
     sink = Sink(files)
