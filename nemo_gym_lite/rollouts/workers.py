@@ -5,8 +5,8 @@ A worker that dies costs nothing but time: what it had not answered is played ag
 """
 
 import asyncio
-import socket
-from collections.abc import Callable
+import signal
+from types import FrameType
 from typing import Any, Self
 
 import orjson
@@ -18,9 +18,9 @@ from nemo_gym_lite.rollouts.plan import Spec
 from nemo_gym_lite.rollouts.roster import MAX_DEATHS, Roster, Ticket
 from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.vitals import Vitals, merged
-from nemo_gym_lite.rollouts.wire import Outbox, Wire
 from nemo_gym_lite.rollouts.worker import Setup
-from nemo_gym_lite.serving.child import Child, Show
+from nemo_gym_lite.rollouts.workplace import Workplace
+from nemo_gym_lite.serving.child import Show
 
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 8.0
 """Before a worker that did nothing in its life is started again; doubles with each such life. One that delivered
@@ -29,89 +29,10 @@ anything is started at once."""
 _MAX_FAILED_STARTS = 5
 """Lives in a row, of all workers together, that ended before they were ready: then there is no point in another."""
 
-_LAST_WORDS_S = 5.0
-"""Seconds until what a worker sent before it died must be read, and until a worker that was told to end must have."""
-
 _SILENCE_S = 60.0
 """Seconds beyond the deadline of a check after which a worker that says nothing is taken for hung."""
 
 _LOOK_S = 1.0
-
-
-class _Worker:
-    """One worker's place, which is kept over its lives.
-
-    Args:
-        number: Its number, from 1.
-        take: Called with the worker, head and rest of every message.
-    """
-
-    def __init__(self, number: int, take: Callable[["_Worker", Json, memoryview], None]) -> None:
-        self.number = number
-        self.child: Child | None = None
-        self.vitals = Vitals()
-        self.was_ready = self.has_delivered = False
-        self.silent_s = 0.0
-        self._take_message = take
-        self._wire: Wire | None = None
-        self._plays: list[list[Any]] = []
-        self._cancels: list[int] = []
-        self._outbox = Outbox(self._send)
-
-    async def live(self, setup: bytes, show: Show) -> ServerStartError:
-        """Start the process and wait until it is gone and all that it sent is taken; returns how it ended.
-
-        Raises:
-            ServerStartError: The system makes no more processes.
-        """
-        self.was_ready, self.has_delivered, self.silent_s = False, False, 0.0
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = ("-m", "nemo_gym_lite.rollouts.worker", str(theirs.fileno()))
-            title = f"worker {self.number}"
-            self.child = child = await Child.start(
-                title, title, command, show, variables={}, pass_fds=(theirs.fileno(),)
-            )
-        loop = asyncio.get_running_loop()
-        _, wire = await loop.create_unix_connection(lambda: Wire(self._take), sock=ours)
-        self._wire = wire
-        wire.send({"begin": True}, [setup])
-        try:
-            await asyncio.wait({child.exited})  # `wait`: whoever cancels us does not cancel the child's own task
-            await asyncio.wait({wire.lost}, timeout=_LAST_WORDS_S)
-        finally:
-            wire.close()
-            self._wire = None
-            self._plays, self._cancels = [], []
-        return child.failure()
-
-    def hand(self, entry: list[Any]) -> None:
-        """Have a rollout played."""
-        self._plays.append(entry)
-        self._outbox.mark()
-
-    def cancel(self, number: int) -> None:
-        """Have a rollout given up."""
-        self._cancels.append(number)
-        self._outbox.mark()
-
-    async def end(self) -> None:
-        """Ask the process to end, and end it if it does not."""
-        if self.child is not None and not self.child.exited.done():
-            if self._wire is not None:
-                self._wire.send({"end": True})
-            await asyncio.wait({self.child.exited}, timeout=_LAST_WORDS_S)
-            self.child.kill()
-            await asyncio.wait({self.child.exited})
-
-    def _take(self, head: Json, rest: memoryview) -> None:
-        self.silent_s = 0.0
-        self._take_message(self, head, rest)
-
-    def _send(self) -> None:
-        if self._wire is not None:
-            plays, cancels, self._plays, self._cancels = self._plays, self._cancels, [], []
-            self._wire.send({"play": plays, "cancel": cancels})
 
 
 class WorkerCrew:
@@ -128,13 +49,14 @@ class WorkerCrew:
         self._silence_s = setup.deadlines.verify_s + _SILENCE_S
         self._ticker = ticker
         self._show = show
-        self._workers = [_Worker(number, self._take) for number in range(1, setup.workers + 1)]
+        self._workers = [Workplace(number, self._take) for number in range(1, setup.workers + 1)]
         self._roster = Roster()
         self._tickets: dict[int, tuple[Ticket, asyncio.Future[Line]]] = {}
         self._played = 0
         self._past = Vitals()
         self._failed_starts = 0
         self._broken: ServerStartError | None = None
+        self._closing = False
         self._row: tuple[Json, orjson.Fragment] | None = None
         self._keepers: list[asyncio.Task[None]] = []
         self._missing = len(self._workers)
@@ -149,6 +71,7 @@ class WorkerCrew:
         self._ready = asyncio.get_running_loop().create_future()
         self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
         self._keepers.append(asyncio.create_task(self._listen()))
+        self._pass_hangups_on()
         try:
             await self._ready
         except BaseException:  # cancelled or not: no process may stay
@@ -187,10 +110,24 @@ class WorkerCrew:
 
     async def close(self) -> None:
         """End the workers."""
+        self._closing = True
+        await asyncio.gather(*(worker.end() for worker in self._workers))
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(worker.end() for worker in self._workers))
+
+    def _pass_hangups_on(self) -> None:
+        """Whatever here heeds a SIGHUP is in the workers too, as a file of endpoints."""
+        previous = signal.getsignal(signal.SIGHUP)
+        if not callable(previous):
+            return
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            previous(number, frame)
+            for worker in self._workers:
+                worker.signal(number)
+
+        signal.signal(signal.SIGHUP, pass_on)
 
     def _hand_out(self) -> None:
         for ticket in self._roster.placed():
@@ -212,7 +149,7 @@ class WorkerCrew:
                 self._workers[ticket.worker - 1].cancel(ticket.number)
             self._roster.remove(ticket)
 
-    def _take(self, worker: _Worker, head: Json, rest: memoryview) -> None:
+    def _take(self, worker: Workplace, head: Json, rest: memoryview) -> None:
         if lines := head.get("lines"):
             worker.has_delivered = True
             self._deliver(lines, rest)
@@ -238,7 +175,7 @@ class WorkerCrew:
                 answer.set_result(Line(bytes(rest[begin:end]), facts, failure_class, message, terminal))
             begin = end
 
-    async def _keep(self, worker: _Worker) -> None:
+    async def _keep(self, worker: Workplace) -> None:
         """Have a worker live, again and again."""
         idle_lives = 0
         while True:
@@ -246,11 +183,13 @@ class WorkerCrew:
                 error = await worker.live(self._setup, self._show)
             except ServerStartError as cause:  # the system makes no more processes; perhaps it will again
                 error = cause
+            if self._closing:
+                return
             self._bury(worker, error)
             idle_lives = 0 if worker.has_delivered else idle_lives + 1
             await asyncio.sleep(min(_BACKOFF_S * 2.0 ** (idle_lives - 1), _BACKOFF_CAP_S) if idle_lives else 0.0)
 
-    def _bury(self, worker: _Worker, error: ServerStartError) -> None:
+    def _bury(self, worker: Workplace, error: ServerStartError) -> None:
         self._past.calls.merge(worker.vitals.calls)
         worker.vitals = Vitals()
         orphans = self._roster.leave(worker.number)
@@ -288,7 +227,7 @@ class WorkerCrew:
             await asyncio.sleep(_LOOK_S)
             for worker in self._workers:
                 worker.silent_s += _LOOK_S
-                if worker.silent_s > self._silence_s and worker.child is not None:
+                if worker.silent_s > self._silence_s:
                     self._show(f"worker {worker.number} has said nothing for {self._silence_s:g} s and is ended")
-                    worker.child.kill()
+                    worker.signal(signal.SIGKILL)
                     worker.silent_s = 0.0
