@@ -1,6 +1,7 @@
 """Compares `+concurrency=auto` with 1 to 64 on real vLLM, on this machine's CPU.
 
-`python -m benchmarks.vllm_concurrency` needs what `make test-vllm` installs. Fixed numbers and auto take turns, as the machine may not be quiet.
+`python -m benchmarks.vllm_concurrency` needs what `make test-vllm` installs. Fixed numbers and auto take turns, as the
+machine may not be quiet.
 """
 
 import argparse
