@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 import traceback
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from tqdm import tqdm
 
 from nemo_gym_lite.rollouts.pace import Pace
+from nemo_gym_lite.routing.call_stats import LATENCY_BOUNDS_S
 
 if TYPE_CHECKING:
     _Tqdm = tqdm[NoReturn]
@@ -83,6 +85,7 @@ class Tally:
         tokens: Tokens of the answers of this run's rollouts, failed ones included.
         played_s: Seconds of all rollouts of this run together, failed ones included.
         played_square_s: Sum of the squares of those seconds.
+        durations: Those rollouts by the seconds that they took, in the buckets of `LATENCY_BOUNDS_S`.
         cost_usd: What everything in the output has cost, in US dollars; None where no price is known.
         mean_reward: Mean reward over everything in the output, None before the first.
         failure_classes: Failures by class.
@@ -100,6 +103,7 @@ class Tally:
     tokens: int = 0
     played_s: float = 0.0
     played_square_s: float = 0.0
+    durations: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_S) + 1))
     cost_usd: float | None = None
     mean_reward: float | None = None
     failure_classes: dict[str, int] = field(default_factory=dict)
@@ -130,6 +134,7 @@ class Tally:
         """Count the seconds that a rollout took."""
         self.played_s += seconds
         self.played_square_s += seconds * seconds
+        self.durations[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
 
     def postfix(self, tokens_per_s: float = 0.0) -> str:
         """`reward=0.73, failed=2, 812 tok/s, 95/128 in flight, $0.42`, as far as it is known."""

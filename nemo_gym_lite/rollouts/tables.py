@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from shutil import get_terminal_size
 
 from rich.console import Console
 from rich.table import Table
@@ -27,10 +28,10 @@ def endpoint_table(endpoints: Mapping[str, Sequence[EndpointSnapshot]]) -> Table
     return table
 
 
-def as_text(table: Table, width: int = PLAIN_WIDTH) -> str:
-    """The table as lines without colours, no wider than it needs to be."""
+def as_text(table: Table) -> str:
+    """The table as lines without colours, no wider than the terminal."""
     target = StringIO()
-    Console(file=target, width=width).print(table)
+    Console(file=target, width=get_terminal_size((PLAIN_WIDTH, 24)).columns).print(table)
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 

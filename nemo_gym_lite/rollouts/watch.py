@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.rollouts.families import labelled, of_vitals
+from nemo_gym_lite.rollouts.families import add_histogram, labelled, of_vitals
 from nemo_gym_lite.rollouts.history import History
 from nemo_gym_lite.rollouts.manifest import now
 from nemo_gym_lite.rollouts.progress import Tally, say
@@ -114,6 +114,9 @@ def _of_tally(tally: Tally) -> Iterator[Metric]:
     for outcome, count in {"delivered": tally.delivered, **tally.failure_classes}.items():
         ended.add_metric([outcome], count)
     yield ended
+    durations = HistogramMetricFamily("nemo_gym_rollout_seconds", "Time that a rollout took, failed ones included")
+    add_histogram(durations, [], tally.durations, tally.played_s)
+    yield durations
     yield CounterMetricFamily(
         "nemo_gym_rollout_tokens", "Tokens of the answers of this run's rollouts that ended", tally.tokens
     )

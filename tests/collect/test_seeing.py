@@ -50,6 +50,7 @@ async def test_a_hanging_tail_is_named_and_a_signal_shows_the_endpoints(workspac
     workspace.points_to(quick.base_url, stuck.base_url)
     workspace.write_tasks("tasks.jsonl", 40)
     words = arguments(input_jsonl_fpath="tasks.jsonl", concurrency=8, watchdog_s=2, metrics_port=0)
+    workspace.environment = {"COLUMNS": "200"}
     async with collecting(workspace, *words) as (child, until):
         url = (await until("metrics on ")).split("metrics on ")[1].split()[0]
         said = await until("turn 1, model")

@@ -40,7 +40,8 @@ def said(monkeypatch):
     return lines
 
 
-def test_the_table_names_endpoints_limit_and_the_oldest_rollouts():
+def test_the_table_names_endpoints_limit_and_the_oldest_rollouts(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     text = Run().watch.table()
 
     rows = [[cell.strip() for cell in line.split("│")] for line in text.splitlines() if line.startswith("│")]
@@ -87,11 +88,14 @@ def test_the_history_has_counts_limit_and_the_load_of_each_endpoint():
 
 
 def test_prometheus_gets_the_run_and_no_label_names_a_rollout():
-    text = page(Run().watch.families()).decode()
+    run = Run()
+    run.tally.count_time(5000.0)
+    text = page(run.watch.families()).decode()
 
     found = {s.name: s for family in text_string_to_metric_families(text) for s in family.samples}
     assert found["nemo_gym_rollouts_in_flight"].value == 95
     assert found["nemo_gym_rollouts_limit"].value == 128
+    assert (found["nemo_gym_rollout_seconds_count"].value, found["nemo_gym_rollout_seconds_sum"].value) == (1, 5000)
     assert found["nemo_gym_cost_usd"].value == 0.42
     assert found["nemo_gym_rollouts_total"].labels == {"server": "collector", "outcome": "timeout"}
     labels = {name for family in text_string_to_metric_families(text) for s in family.samples for name in s.labels}
