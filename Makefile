@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help rollouts test check format docs bench test-vllm clean
+.PHONY: help rollouts test check format docs bench soak test-vllm clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' Makefile | awk -F ': ' '{ printf "%-16s %s\n", $$1, substr($$0, length($$1) + 3) }'
@@ -39,6 +39,10 @@ docs: $(INSTALLED)  ## write docs/reference from the code
 
 bench: $(INSTALLED)  ## CPU per rollout beside a bare client loop, memory by rows, time to ready
 	$(BIN)/python -m benchmarks.run
+
+soak: $(INSTALLED)  ## load, dying endpoints, kills and a million rows, with a report in results/soak (45 minutes)
+	$(BIN)/python -m pip install --quiet --editable ".[soak]"
+	$(BIN)/python -m benchmarks.soak.run
 
 test-vllm: $(INSTALLED)  ## install real vLLM into .venv-vllm, make a tiny model, run the environments against two servers
 	tests/vllm/run.sh

@@ -163,7 +163,7 @@ def _picture(
     levels: list[tuple[float, str]],
     *more: Line,
 ) -> Picture:
-    limits = of_manifest(manifest, "limit")
+    limits = of_manifest(manifest, "limit", began_s)
     lines = [load("in flight at the engine", history, began_s), *more]
     if limits[0]:
         lines.append(Line("limit of the collector", *limits, steps=True))

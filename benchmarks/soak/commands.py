@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,17 @@ class Ended:
 class Command:
     """A running command, the leader of a process group of its own."""
 
-    def __init__(self, words: Sequence[str], folder: Path) -> None:
+    def __init__(self, words: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> None:
         self.log = folder / f"output-{time.time_ns()}.log"
         self.began_s = time.time()
         with self.log.open("wb") as output:
             self._child = subprocess.Popen(
-                words, cwd=folder, env=environment(), stdout=output, stderr=output, start_new_session=True
+                words,
+                cwd=folder,
+                env={**environment(), **(more or {})},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     @property
@@ -143,14 +148,14 @@ class Place:
             *(f"{MODEL}.{name}={value}" for name, value in model.items()),
         ]
 
-    def start(self, words: Sequence[str]) -> Command:
-        """Start a command in this folder."""
-        self._started.append(Command(words, self.folder))
+    def start(self, words: Sequence[str], more: Mapping[str, str] | None = None) -> Command:
+        """Start a command in this folder, with more variables in its environment."""
+        self._started.append(Command(words, self.folder, more))
         return self._started[-1]
 
-    def run(self, words: Sequence[str], timeout_s: float = 900) -> Ended:
+    def run(self, words: Sequence[str], timeout_s: float = 900, more: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end."""
-        return self.start(words).end(timeout_s)
+        return self.start(words, more).end(timeout_s)
 
     def lines(self, name: str = "out.jsonl") -> int:
         """Lines of an output so far."""

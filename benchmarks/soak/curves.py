@@ -1,6 +1,7 @@
 """Curves from what engines and manifests recorded, over the seconds since a scenario began."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -34,17 +35,14 @@ def lives(engine: EngineProcess, began_s: float) -> list[tuple[float, float, str
     ]
 
 
-def of_manifest(
-    manifest: dict[str, Any], column: str, shift_s: float = 0.0, run: int = -1
-) -> tuple[list[float], list[float]]:
-    """Seconds and values of a column of the throughput history in `X_run.json`; empty where there is none."""
-    histories = manifest.get("history") or []
-    if not histories:
+def of_manifest(manifest: dict[str, Any], column: str, began_s: float) -> tuple[list[float], list[float]]:
+    """Seconds and values of a column of the last run's history in `X_run.json`, which begins at a whole second."""
+    if not manifest.get("history"):
         return [], []
-    history = histories[run] if isinstance(histories, list) else histories
-    points = zip(history["t_s"], history.get(column, ()), strict=False)
-    known = [(t_s + shift_s, value) for t_s, value in points if value is not None]
-    return [t_s for t_s, _ in known], [value for _, value in known]
+    history = manifest["history"][-1]
+    shift_s = datetime.fromisoformat(history["begun"]).timestamp() - began_s
+    points = [(t_s + shift_s, value) for t_s, value in zip(history["t_s"], history[column], strict=True)]
+    return [t_s for t_s, _ in points], [value for _, value in points]
 
 
 def longest_above(history: dict[str, list[float]], ceiling: float, from_s: float, until_s: float) -> float:

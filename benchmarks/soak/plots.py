@@ -11,6 +11,8 @@ from benchmarks.soak.verdict import Line, Panel, Picture
 
 WIDTH_IN, PANEL_IN = 9.0, 2.4
 COLOURS = ("#3366aa", "#ee7733", "#228866", "#aa3377", "#66aadd", "#999933", "#774411", "#555555")
+MARK_STYLES = ("-.", ":", "--")
+LEVEL_STYLES = ("--", ":")
 LEVEL_COLOUR, MARK_COLOUR, SPAN_COLOUR = "#cc3311", "#777777", "#eeeeee"
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -51,31 +53,24 @@ def _draw_panel(panel: Panel, axis: Any) -> None:
             linestyle=line.style,
             drawstyle="steps-post" if line.steps else "default",
         )
-    for number, (at_s, name) in enumerate(panel.marks):
-        axis.axvline(at_s, color=MARK_COLOUR, linewidth=0.8, linestyle=":", label=name if number == 0 else None)
+    styles = dict(zip(dict.fromkeys(name for _, name in panel.marks), MARK_STYLES, strict=False))
+    for name, style in styles.items():
+        moments = [at_s for at_s, each in panel.marks if each == name]
+        ends = axis.get_xaxis_transform()
+        axis.vlines(moments, 0, 1, color=MARK_COLOUR, linewidth=1.0, linestyle=style, label=name, transform=ends)
     axis.set_ylabel(panel.y)
     if panel.log:
         axis.set_yscale("log")
     else:
         axis.set_ylim(bottom=0)
         axis.margins(y=0.15)
-    for height, name in panel.levels:
-        axis.axhline(height, color=LEVEL_COLOUR, linewidth=1.0, linestyle="--")
-        axis.annotate(
-            name,
-            (1.0, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=LEVEL_COLOUR,
-        )
+    for (height, name), style in zip(panel.levels, LEVEL_STYLES, strict=False):
+        axis.axhline(height, color=LEVEL_COLOUR, linewidth=1.1, linestyle=style, label=name)
+    axis.yaxis.set_major_formatter("{x:,g}")
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    if len(panel.lines) > 1 or panel.marks:
-        axis.legend(
-            loc="upper left", bbox_to_anchor=(1.08 if panel.levels else 1.01, 1.0), frameon=False, borderaxespad=0
-        )
+    if len(panel.lines) > 1 or panel.marks or panel.levels:
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0)
 
 
 def _colours(lines: Iterable[Line]) -> list[str]:

@@ -8,6 +8,7 @@ The report with its pictures lands in `results/soak/report.md`. The exit code is
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -15,13 +16,18 @@ import traceback
 from pathlib import Path
 
 from benchmarks.soak.admission import ADMISSION
+from benchmarks.soak.budgets import BUDGETS
+from benchmarks.soak.checks import CHECKS
+from benchmarks.soak.cores import CORES
 from benchmarks.soak.faults import FAULTS
+from benchmarks.soak.million import MILLION
 from benchmarks.soak.report import write_report
 from benchmarks.soak.scene import Scenario, Scene, say
 from benchmarks.soak.spread import SPREAD
 from benchmarks.soak.verdict import Verdict
 
-SCENARIOS = {scenario.number: scenario for scenario in (SPREAD, FAULTS, ADMISSION)}
+ALL = (SPREAD, FAULTS, ADMISSION, BUDGETS, CHECKS, CORES, MILLION)
+SCENARIOS = {scenario.number: scenario for scenario in ALL}
 
 
 def main() -> int:
@@ -31,6 +37,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, nargs="+", choices=sorted(SCENARIOS), default=sorted(SCENARIOS))
     parser.add_argument("--report", type=Path, default=Path("results/soak"), help="folder of the report")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # engines and commands are ended on the way out
     verdicts = []
     for number in options.only:
         verdicts.append(play(SCENARIOS[number], quick=options.quick))
