@@ -20,13 +20,14 @@ from nemo_gym_lite.routing.token_estimate import CAUTIOUS_SHARE, TokenEstimate
 
 WINDOW_S = 60.0
 
-MARGIN_S = 1.0
+LATE_S = 2.0
 """Requests do not arrive in the rhythm in which they were let through: a connection has to be made, a machine is busy.
-As long as none is late by more than this, the service counts no more than it allows. It costs 1.6 % of the rate."""
+Each counts from when its reply came, as then it had arrived for sure, but not from later than this. So as long as none
+is late by more, the service counts no more than it allows; for slow answers that costs 3 % of the rate."""
 
 PACES = 60
 """Into so many parts a window is cut, each with its share of the requests: services may enforce a rate per minute by
-the second, and a burst is late as a whole, which the margin would not cover."""
+the second, and a burst is late as a whole."""
 
 _KINDS = ("requests", "tokens")
 _PART = re.compile(r"([\d.]+)(ms|s|m|h|d)?")
@@ -41,12 +42,14 @@ class Ticket:
         at_s: When, in clock seconds.
         prompt_tokens: Guess of its prompt's tokens.
         tokens: What it counts as: an estimate, then what it took.
-        counted: Whether it is within the window.
+        ends_s: Until when it counts.
+        counted: Whether it does.
     """
 
     at_s: float
     prompt_tokens: int = 0
     tokens: float = 0.0
+    ends_s: float = 0.0
     counted: bool = False
 
 
@@ -67,7 +70,7 @@ class RateLimiter:
         tokens_per_minute: Prompt and generated tokens together.
         clock: Source of time.
         window_s: Seconds that stand for the minute.
-        margin_s: Seconds by which a request may arrive late.
+        late_s: Seconds by which a request may arrive late.
     """
 
     def __init__(
@@ -77,10 +80,10 @@ class RateLimiter:
         clock: Clock,
         *,
         window_s: float = WINDOW_S,
-        margin_s: float = MARGIN_S,
+        late_s: float = LATE_S,
     ) -> None:
         self._own = (requests_per_minute, tokens_per_minute)
-        self._clock, self._window_s, self._span_s = clock, window_s, window_s + margin_s
+        self._clock, self._window_s, self._late_s = clock, window_s, late_s
         self._workers = 1
         self._told = {kind: _Told() for kind in _KINDS}
         self._log: deque[Ticket] = deque()
@@ -124,7 +127,7 @@ class RateLimiter:
                 if wait_s <= 0:
                     break
                 await self._wait(wait_s)
-            ticket = Ticket(now_s, size.prompt_tokens, tokens, counted=True)
+            ticket = Ticket(now_s, size.prompt_tokens, tokens, now_s + self._late_s + self._window_s, counted=True)
             self._log.append(ticket)
             self._tokens += tokens
             self._paced_s = max(self._paced_s, now_s)
@@ -141,16 +144,18 @@ class RateLimiter:
             headers: Of the reply, empty if there was none; looked up case-insensitively if the mapping does so.
         """
         self._under_way.pop(ticket, None)
+        now_s = self._clock.now()
+        ticket.ends_s = min(ticket.ends_s, now_s + self._window_s)
         if tokens is not None:
             if ticket.counted:
                 self._tokens += tokens - ticket.tokens
                 self._pace(tokens - ticket.tokens)
             ticket.tokens = tokens
             if tokens > 0:
-                self._estimate.learn(tokens - ticket.prompt_tokens, self._clock.now() - ticket.at_s)
+                self._estimate.learn(tokens - ticket.prompt_tokens, now_s - ticket.at_s)
         for kind in _KINDS:
             if (remaining := headers.get(f"x-ratelimit-remaining-{kind}")) is not None:
-                self._learn(kind, remaining, headers)
+                self._learn(kind, remaining, headers, now_s)
         self._wake()
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -200,14 +205,14 @@ class RateLimiter:
 
     def _next_change_s(self, kind: str, now_s: float) -> float:
         """Seconds until the oldest request leaves the window, or others' use is over."""
-        ends = [self._log[0].at_s + self._span_s] if self._log else []
+        ends = [self._log[0].ends_s] if self._log else []
         if self._others(kind, now_s):
             ends.append(self._told[kind].until_s)
         return max(0.001, min(ends) - now_s)
 
     def _forget(self, now_s: float) -> None:
         log = self._log
-        while log and log[0].at_s + self._span_s <= now_s:
+        while log and log[0].ends_s <= now_s:
             ticket = log.popleft()
             ticket.counted = False
             self._tokens -= ticket.tokens
@@ -216,14 +221,13 @@ class RateLimiter:
         told = self._told[kind]
         return told.others if told.until_s > now_s else 0.0
 
-    def _learn(self, kind: str, remaining: str, headers: Mapping[str, str]) -> None:
+    def _learn(self, kind: str, remaining: str, headers: Mapping[str, str], now_s: float) -> None:
         told, left = self._told[kind], _number(remaining)
         limit = _number(headers.get(f"x-ratelimit-limit-{kind}", ""))
         if limit:
             told.limit = limit
         if left is None or told.limit == math.inf:
             return
-        now_s = self._clock.now()
         self._forget(now_s)
         ours = len(self._log) if kind == "requests" else self._tokens
         reset_s = parse_duration(headers.get(f"x-ratelimit-reset-{kind}", ""))

@@ -11,7 +11,7 @@ from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.limiter import Size
 from nemo_gym_lite.routing.pool import EndpointPool
-from nemo_gym_lite.routing.rates import MARGIN_S, RateLimiter, parse_duration
+from nemo_gym_lite.routing.rates import LATE_S, RateLimiter, parse_duration
 from nemo_gym_lite.routing.retry import RetryPolicy
 from nemo_gym_lite.routing.router import Router
 from responses_api_models.simulated_model.server import running_engine
@@ -27,11 +27,13 @@ class Service:
         self.arrived: list[tuple[float, int]] = []
         self.calls: list[asyncio.Task] = []
 
-    def ask(self, tokens=10, most_output=None, prompt_tokens=0, headers=None):
-        self.calls.append(asyncio.create_task(self._call(tokens, Size(prompt_tokens, most_output), headers or {})))
+    def ask(self, tokens=10, most_output=None, prompt_tokens=0, headers=None, late_s=0.0):
+        size = Size(prompt_tokens, most_output)
+        self.calls.append(asyncio.create_task(self._call(tokens, size, headers or {}, late_s)))
 
-    async def _call(self, tokens, size, headers):
+    async def _call(self, tokens, size, headers, late_s):
         ticket = await self.limiter.admit(size)
+        await self.clock.sleep(late_s)
         self.arrived.append((self.clock.now(), tokens))
         await self.clock.sleep(self.delay_s)
         self.limiter.settle(ticket, tokens, headers)
@@ -73,7 +75,18 @@ async def test_no_sixty_seconds_hold_more_requests_than_a_minute_may(serve):
 
     requests, _ = service.most()
     assert requests == 30
-    assert len(service.arrived) >= 30 * 300 / (60 + MARGIN_S) - 1
+    assert len(service.arrived) >= 30 * 300 / (60 + LATE_S) - 1
+
+
+async def test_requests_that_arrive_late_do_not_crowd_those_that_come_a_minute_after_them(serve):
+    service = serve(requests=60, delay_s=0.2)
+    for number in range(180):
+        service.ask(late_s=1.9 if number < 60 else 0.0)
+    await service.run(190, step_s=0.1)
+
+    requests, _ = service.most()
+    assert requests == 60
+    assert len(service.arrived) == 180
 
 
 async def test_requests_are_let_through_in_the_order_in_which_they_came(serve):
