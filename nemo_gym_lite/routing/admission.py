@@ -1,7 +1,7 @@
 """How many rollouts may be in flight: a state machine that is told what engines and calls do and answers with a limit.
 
 Where engines tell what they do (vLLM's `/metrics`), they lead. As long as none has a queue and what was let in comes
-to its end, the limit grows, at first by two for every completion (as in TCP's slow start, RFC 5681). A queue
+to its end, the limit grows, at first by four for every completion (as in TCP's slow start, RFC 5681). A queue
 that stands takes the limit back to what runs and a little more, so that engines always find something to begin; that
 is no harm done, so growth goes on from there. Harm is a cache that throws work away (preemptions, as in prime-rl's
 `ConcurrencyController`) and calls refused with 429: one cut for each episode of it, a time to cool down, and a ceiling
@@ -34,11 +34,11 @@ STANDS_S = 1.0
 BINDS = 0.9
 """Share of the limit that has to be in flight for it to be the limit that holds the run back."""
 
-EAGER, CAREFUL = 2.0, 1 / 8
+EAGER, CAREFUL = 4.0, 1 / 8
 """Growth for each completion at the start, and after a queue or a cut; then it doubles with every round that goes
 well, up to 1."""
 
-PACES = ((0.9, 1 / 16), (0.25, 1.0))
+PACES = ((0.9, 1 / 16), (0.5, 1 / 4), (0.1, 1.0))
 """Most growth for each completion where more than this share of a KV cache is in use: requests get longer, and what
 does not fit is thrown away."""
 

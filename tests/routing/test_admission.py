@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_gym_lite.routing.admission import BACKOFF, COOL_S, START, Admission, EngineReading
+from nemo_gym_lite.routing.admission import BACKOFF, COOL_S, EAGER, START, Admission, EngineReading
 from nemo_gym_lite.routing.call_stats import CallStats
 from tests.routing.simulated_load import Engine, Load, batched, steady
 
@@ -134,7 +134,7 @@ def told(admission, seconds, now_s=0.0, *, done=0, refused=0, in_flight=None, **
 
 def test_growth_is_paced_by_completions():
     assert told(Admission(1, 1000), 5, done=0, running=8) == [START] * 5
-    assert told(Admission(1, 1000), 3, done=2, running=8) == [START + 4, START + 8, START + 12]
+    assert told(Admission(1, 1000), 3, done=2, running=8) == [START + 8, START + 16, START + 24]
     assert told(Admission(1, 1000), 3, done=2, running=8, cache_use=0.3) == [START + 2, START + 4, START + 6]
     assert told(Admission(1, 1000), 3, done=10**6, running=8) == [2 * START, 4 * START, 8 * START]
 
@@ -258,7 +258,7 @@ def test_whatever_is_sensed_the_limit_keeps_its_rules(looks, endpoints, most):
 
         assert min(endpoints, most) <= admission.limit <= most
         assert admission.limit <= 2 * before, "doubled at most"
-        assert admission.limit - before <= 2 * answers or reading is None or "engines" not in admission.why
+        assert admission.limit - before <= EAGER * answers or reading is None or "engines" not in admission.why
         assert tells == "tells" or admission.limit <= before or "metrics" not in admission.why
         if admission.why.endswith("answers") and "cools" not in admission.why and admission.why != heard:
             assert now_s - cut_s >= COOL_S
