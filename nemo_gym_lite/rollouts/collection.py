@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 import aiohttp
 from prometheus_client.core import Metric
@@ -13,33 +12,17 @@ from prometheus_client.core import Metric
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget, Spent
-from nemo_gym_lite.rollouts.collector import Collector
-from nemo_gym_lite.rollouts.conduct import beside
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.crew import Crew
-from nemo_gym_lite.rollouts.history import with_run
-from nemo_gym_lite.rollouts.limits import most_in_flight
-from nemo_gym_lite.rollouts.line import Line
-from nemo_gym_lite.rollouts.manifest import Manifest
-from nemo_gym_lite.rollouts.metrics import RunMetrics
+from nemo_gym_lite.rollouts.output import Output
 from nemo_gym_lite.rollouts.owed import owed_specs
 from nemo_gym_lite.rollouts.own_metrics import own_metrics
-from nemo_gym_lite.rollouts.progress import Progress, Tally, say
-from nemo_gym_lite.rollouts.record import ended, open_manifest
+from nemo_gym_lite.rollouts.playing import Playing, PlaySettings
+from nemo_gym_lite.rollouts.progress import Tally, say
+from nemo_gym_lite.rollouts.record import open_manifest
 from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
-from nemo_gym_lite.rollouts.resume import Done, scan
-from nemo_gym_lite.rollouts.sink import Sink
-from nemo_gym_lite.rollouts.steering import Steering
 from nemo_gym_lite.rollouts.ticker import Ticker
-from nemo_gym_lite.rollouts.watch import LOOK_S, Watch
-from nemo_gym_lite.routing.admission import Admission
-
-_KEEP_S = 60.0
-"""The history of a killed run is there up to the last minute."""
-
-_READ_IN_SILENCE_MB = 200.0
-"""A larger output takes seconds to read, and a user wants to know what the command does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +47,14 @@ class Outcome:
 class Collection:
     """Holds the output of a request open while it is worked on.
 
-    Opening it compares the manifest, takes the lock, repairs a torn tail and reads what is already there; nothing is
-    deleted and no manifest written before `run`.
-
     Args:
         request: The run.
         asked: What decides how rollouts come out, flat.
         config: The resolved configuration, secrets masked, for the manifest.
-        spent: Adds up what the output costs, from here on with everything that it holds already.
+        spent: Adds up what the output costs.
+
+    Attributes:
+        output: The files.
 
     Raises:
         ConfigError: The output was begun with other settings.
@@ -80,40 +63,28 @@ class Collection:
 
     def __init__(self, request: Request, asked: Json, config: Json, spent: Spent) -> None:
         self.request = request
-        self.files = request.files
-        options = request.options
-        self.manifest = open_manifest(request, asked, config)
-        self.sink = Sink(self.files)
-        try:
-            self.metrics = RunMetrics()
-            self.spent = spent
-            attempts = options.max_rollout_attempts
-            overwrites = options.overwrite
-            size_mb = self.files.rollouts.stat().st_size / 1e6
-            if size_mb > _READ_IN_SILENCE_MB and not overwrites:
-                say(f"reading the rollouts that are there already ({size_mb:,.0f} MB)")
-            self.done = Done(attempts) if overwrites else scan(self.files, self._take_in, attempts, spent.add)
-        except BaseException:  # whatever it was, the lock must not stay
-            self.sink.close()
-            raise
-        self.tally = Tally(request.rollouts, mean_reward=self.metrics.mean_reward(), cost_usd=spent.cost_usd)
-        self._collector: Collector | None = None
-        self._budget: Budget | None = None
-        self._used_up: str | None = None
-        self._watch: Watch | None = None
+        self.output = Output(
+            request.files,
+            open_manifest(request, asked, config),
+            request.rollouts,
+            spent,
+            overwrite=request.options.overwrite,
+            max_attempts=request.options.max_rollout_attempts,
+        )
+        self._playing: Playing | None = None
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""
-        if self._collector is not None:
-            self._collector.stop()
+        if self._playing is not None:
+            self._playing.stop()
 
     def tell(self) -> None:
         """Print what the run does now: endpoints, limit, the oldest rollouts."""
-        say("rollouts have not begun" if self._watch is None else self._watch.table())
+        say("rollouts have not begun" if self._playing is None else self._playing.table())
 
     def families(self) -> Iterable[Metric]:
         """The run as Prometheus metrics."""
-        return () if self._watch is None else self._watch.families()
+        return () if self._playing is None else self._playing.families()
 
     async def run(self, crew: Crew, clients: Clients, ticker: Ticker, http: aiohttp.ClientSession) -> Outcome:
         """Play what is owed, then write metrics and manifest.
@@ -127,118 +98,50 @@ class Collection:
         Raises:
             OutputError: A file could not be written; what was written before is kept.
         """
-        options, began_s = self.request.options, time.monotonic()
-        self._begin()
-        self._budget = Budget(
-            options.max_cost_usd, options.max_total_tokens, options.max_wall_s, now_s=began_s, spent=self.spent
-        )
+        output, options = self.output, self.request.options
+        output.begin()
+        self._playing = playing = self._prepare(crew, clients.endpoints, ticker)
         try:
-            await self._play(crew, clients.endpoints, ticker, http)
-            elapsed_s = time.monotonic() - began_s
+            await playing.run(http)
+            elapsed_s = output.elapsed_s
             await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
             key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
         except GymError:
             with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
-                self._finish("failed", time.monotonic() - began_s)
+                output.finish("failed", output.elapsed_s, playing.history)
             raise
-        interrupted = self._stopped_short()
-        self._finish("interrupted" if interrupted else "finished", elapsed_s)
-        return Outcome(self.tally, interrupted, key_metrics, elapsed_s, self._used_up)
+        interrupted = playing.stopped_short()
+        output.finish("interrupted" if interrupted else "finished", elapsed_s, playing.history)
+        return Outcome(output.tally, interrupted, key_metrics, elapsed_s, playing.used_up)
 
     def close(self) -> None:
         """Release the output."""
-        self.sink.close()
+        self.output.close()
 
-    async def _play(self, crew: Crew, endpoints: int, ticker: Ticker, http: aiohttp.ClientSession) -> None:
-        options = self.request.options
-        asked = options.num_samples_in_parallel
-        most = most_in_flight(asked, self.tally.total, options.num_workers)
-        admission = Admission(endpoints, most)
-        self._collector = collector = Collector(
-            owed_specs(self.request, self.done, self.manifest, self.tally),
-            crew.play,
-            self.sink,
-            self.tally,
-            limit=admission.limit if asked == "auto" else most,
-            observe=partial(self._observe, admission),
-            drain_s=options.drain_s,
-            attempts=self.done.attempts,
+    def _prepare(self, crew: Crew, endpoints: int, ticker: Ticker) -> Playing:
+        output, options = self.output, self.request.options
+        return Playing(
+            output,
+            owed_specs(self.request, output.done, output.manifest, output.tally),
+            crew,
+            PlaySettings(options.num_samples_in_parallel, options.num_workers, options.drain_s, options.watchdog_s),
+            budget=Budget(
+                options.max_cost_usd,
+                options.max_total_tokens,
+                options.max_wall_s,
+                now_s=time.monotonic(),
+                spent=output.spent,
+            ),
+            endpoints=endpoints,
+            ticker=ticker,
         )
-        progress = Progress(self.tally)
-        self._watch = watch = Watch(
-            self.tally, crew.vitals, options.watchdog_s, lambda: admission.why if asked == "auto" else ""
-        )
-        ticker.every(0.25, progress.show)
-        ticker.every(0.25, self._look_at_budget)
-        ticker.every(LOOK_S, watch.look)
-        ticker.every(_KEEP_S, self._keep_history)
-        ticker.every(1.0, self.sink.sync_aside)
-        duties = [ticker.run()]
-        if asked == "auto":
-            duties.append(Steering(admission, crew, collector, http).run())
-        if collector.owes_more():
-            self._look_at_budget()  # an earlier run may have used it up
-        try:
-            await beside(collector.run(), duties)
-        finally:
-            progress.close()
-            watch.close()
-
-    def _stopped_short(self) -> bool:
-        """Whether the run was stopped with something left to play; a budget that lasted to the end stopped nothing."""
-        collector, tally = self._collector, self.tally
-        if collector is None or not collector.stopped_early:
-            return False
-        if collector.owes_more() or tally.ended < tally.total:
-            return True
-        self._used_up = None
-        return False
-
-    def _take_in(self, row: Json) -> None:
-        self.metrics.add(row)
-        self.spent.add(row)
-
-    def _observe(self, admission: Admission, line: Line) -> None:
-        if line.failure_class is None:
-            self.metrics.add(line.facts)
-            self.tally.mean_reward = self.metrics.mean_reward()
-        self.tally.count_tokens(line.facts.get("usage"))
-        self.spent.add(line.facts)
-        self.tally.cost_usd = self.spent.cost_usd
-        admission.ended()
-        self._look_at_budget()
-
-    def _look_at_budget(self) -> None:
-        if self._used_up is None and self._budget is not None and self._collector is not None:
-            now_s = time.monotonic()
-            self._used_up = self._budget.exhausted(now_s)
-            if self._used_up is not None:
-                say(f"stopping: {self._used_up}; rollouts in flight may finish")
-                self._collector.stop(patiently=self._budget.has_time(now_s))
 
     async def _aggregate(self, clients: Clients) -> dict[str, Json]:
-        own = {}
-        for name, agent in self.metrics.agents.items():
+        output, own = self.output, {}
+        for name, agent in output.metrics.agents.items():
             try:
-                own[name] = await own_metrics(self.files.rollouts, name, agent.count, clients)
+                own[name] = await own_metrics(output.files.rollouts, name, agent.count, clients)
             except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
                 say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
-        return await asyncio.to_thread(write_metrics, self.files, self.metrics, own)  # 20 s for a million tasks
-
-    def _begin(self) -> None:
-        if self.request.options.overwrite:
-            self.sink.clear()
-            self.files.metrics.unlink(missing_ok=True)
-        self.manifest.save(self.files.manifest)
-
-    def _keep_history(self) -> None:
-        with suppress(OutputError):  # a full disk ends the run where a rollout cannot be written
-            self._with_history().save(self.files.manifest)
-
-    def _with_history(self) -> Manifest:
-        runs = with_run(self.manifest.history, self._watch.history()) if self._watch else self.manifest.history
-        return self.manifest.model_copy(update={"history": runs})
-
-    def _finish(self, status: str, elapsed_s: float) -> None:
-        changes = ended(self.manifest, status, self.tally, self.metrics, self.spent, self.done.rows, elapsed_s)
-        self._with_history().model_copy(update=changes).save(self.files.manifest)
+        # 20 s for a million tasks
+        return await asyncio.to_thread(write_metrics, output.files, output.metrics, own)

@@ -2,18 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack
 
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.rollouts.account import account
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
+from nemo_gym_lite.rollouts.conduct import answering
 from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.crew import Crew, LocalCrew
 from nemo_gym_lite.rollouts.deferred import refuse_what_cannot_wait
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
 from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.output import Output
 from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.request import Request
@@ -55,7 +56,7 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
             await refuse_what_cannot_wait(clients.resources, "verify=deferred")
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
             say(f"warning: {line}")
-        _say_beginning(collection, neighbours)
+        _say_beginning(collection.output, neighbours)
         if options.metrics_port is not None:
             urls = {server.name: server.url for server in started}
             exporter = Exporter(options.metrics_port, lambda: urls, collection.families)
@@ -80,30 +81,23 @@ def _setup(request: Request, neighbours: Neighbours) -> Setup:
     )
 
 
-@contextmanager
-def _answering_signals(collection: Collection) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
+def _answering_signals(collection: Collection) -> AbstractContextManager[None]:
     def stop() -> None:
         say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
         collection.stop()
 
-    answers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGUSR1: collection.tell}
-    for number, answer in answers.items():
-        loop.add_signal_handler(number, answer)
-    try:
-        yield
-    finally:
-        for number in answers:
-            loop.remove_signal_handler(number)
+    return answering(
+        asyncio.get_running_loop(),
+        {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGUSR1: collection.tell},
+    )
 
 
-def _say_beginning(collection: Collection, neighbours: Neighbours) -> None:
+def _say_beginning(output: Output, neighbours: Neighbours) -> None:
     if neighbours.running and not neighbours.whole:
         say("no token of the running ng_run was found, so models are used through their servers")
-    if collection.sink.rollouts.torn_bytes:
-        say(f"cut off a torn last line of {collection.sink.rollouts.torn_bytes} bytes; its rollout is owed again")
-    if collection.done.malformed:
-        say(f"{collection.done.malformed} lines of the output are not JSON; their rollouts are owed again")
-    if collection.done.rows:
-        say(f"{collection.done.rows} rollouts are there already; playing what is missing")
+    if torn_bytes := output.sink.rollouts.torn_bytes:
+        say(f"cut off a torn last line of {torn_bytes} bytes; its rollout is owed again")
+    if output.done.malformed:
+        say(f"{output.done.malformed} lines of the output are not JSON; their rollouts are owed again")
+    if output.done.rows:
+        say(f"{output.done.rows} rollouts are there already; playing what is missing")
