@@ -34,13 +34,16 @@ class TaskNumbers:
     """Numbers tasks by what they ask, their `_ng_key`: labels restart with every input file, so two files that went
     into one output share them. Rows without a key are told apart by their label.
 
+    Args:
+        expected: Number of tasks to make room for at once, so that memory does not grow while they come.
+
     Attributes:
         labels: The label that each task came with, by its number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self.labels = array("q")
-        self._numbers = FingerprintTable()
+        self._numbers = FingerprintTable(expected)
 
     def of(self, row: Mapping[str, Any]) -> int:
         """The number of a row's task, from 0 in order of appearance."""
@@ -66,13 +69,16 @@ class TaskNumbers:
 class AgentMetrics:
     """The aggregates of one agent's rollouts.
 
+    Args:
+        expected: Number of tasks to make room for.
+
     Attributes:
         count: Rollouts taken in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self.count = 0
-        self._numbers = TaskNumbers()
+        self._numbers = TaskNumbers(expected)
         self._tasks = array("I")
         self._rollouts = Column()
         self._columns: dict[str, Column] = {}
@@ -144,17 +150,22 @@ class AgentMetrics:
 
 
 class RunMetrics:
-    """The aggregates of a run: one `AgentMetrics` per agent."""
+    """The aggregates of a run: one `AgentMetrics` per agent.
 
-    def __init__(self) -> None:
+    Args:
+        expected: Number of tasks to make room for, by agent.
+    """
+
+    def __init__(self, expected: Mapping[str, int] | None = None) -> None:
         self.agents: dict[str, AgentMetrics] = {}
+        self._expected = expected or {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a scored row in."""
         name = row["agent_ref"]["name"]
         agent = self.agents.get(name)
         if agent is None:
-            agent = self.agents[name] = AgentMetrics()
+            agent = self.agents[name] = AgentMetrics(self._expected.get(name, 0))
         agent.add(row)
 
     def mean_reward(self) -> float | None:

@@ -42,15 +42,21 @@ class Request:
     @property
     def agent_names(self) -> list[str]:
         """The agents that the input needs."""
-        return list(dict.fromkeys(name or self.options.agent_name or "" for name in self.summary.rows_by_agent))
+        return list(self.tasks_by_agent)
+
+    @property
+    def tasks_by_agent(self) -> dict[str, int]:
+        """Number of input rows that each agent plays."""
+        rows: dict[str, int] = {}
+        for name, count in self.summary.rows_by_agent.items():
+            agent_name = name or self.settings.agent_name or ""
+            rows[agent_name] = rows.get(agent_name, 0) + count
+        return rows
 
     @property
     def rollouts(self) -> int:
         """Number of rollouts that the input asks for."""
-        return sum(
-            rows * self.settings.repeats_of(name or self.settings.agent_name or "")
-            for name, rows in self.summary.rows_by_agent.items()
-        )
+        return sum(rows * self.settings.repeats_of(name) for name, rows in self.tasks_by_agent.items())
 
     def asked(self, servers: Sequence[ServerInstance]) -> Json:
         """What decides how rollouts come out, flat; a later run with another answer is told so.
