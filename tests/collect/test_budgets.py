@@ -50,9 +50,9 @@ async def test_a_budget_in_dollars_is_spent_and_no_more_and_more_money_goes_on(e
     assert over.code == 0, "nothing is left to play, so no budget stopped it"
 
 
-async def test_a_budget_in_tokens_counts_what_failed_too(engine, workspace):
+async def test_a_budget_in_tokens_holds_for_all_workers_together(engine, workspace):
     workspace.write_tasks("tasks.jsonl", 60)
-    stopped = await workspace.collect(*words(max_total_tokens=800))
+    stopped = await workspace.collect(*words(max_total_tokens=800, num_workers=2))
 
     largest = max(tokens for _, tokens, _ in engine.stats.arrivals.rows())
     assert stopped.code == 4, stopped.err

@@ -4,6 +4,8 @@ import asyncio
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nemo_gym_lite.clock import SystemClock
 from nemo_gym_lite.config_types import Deadlines
@@ -87,6 +89,32 @@ async def test_requests_that_arrive_late_do_not_crowd_those_that_come_a_minute_a
     requests, _ = service.most()
     assert requests == 60
     assert len(service.arrived) == 180
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    limit=st.integers(1, 40),
+    calls=st.lists(st.tuples(st.floats(0, 200), st.floats(0, LATE_S), st.floats(0, 90), st.booleans()), max_size=120),
+)
+def test_whatever_calls_do_the_requests_of_a_minute_are_not_exceeded(limit, calls):
+    async def play():
+        clock = ManualClock()
+        service = Service(clock, RateLimiter(limit, None, clock))
+        calls.sort()
+        for at_s, late_s, delay_s, cancelled in calls:
+            await clock.advance(max(0.0, 1000.0 + at_s - clock.now()))
+            service.delay_s = delay_s
+            service.ask(late_s=late_s)
+            if cancelled:
+                service.calls[len(service.calls) // 2].cancel()
+        await service.run(300, step_s=5)
+        service.end()
+        await asyncio.gather(*service.calls, return_exceptions=True)
+        return service
+
+    service = asyncio.run(play())
+    if service.arrived:
+        assert service.most()[0] <= limit
 
 
 async def test_requests_are_let_through_in_the_order_in_which_they_came(serve):
