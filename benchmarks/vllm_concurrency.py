@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.soak.commands import Place
-from benchmarks.soak.curves import of_manifest
 from tests.vllm.engines import NAME, VENV, Engine
 
 NUMBERS = ("1", "2", "4", "8", "16", "32", "64", "auto")
@@ -48,13 +47,9 @@ def play(place: Place, tasks: Path, concurrency: str, seconds: float, answer_tok
         **{"responses_create_params.max_output_tokens": str(answer_tokens)},
     )
     place.run(words).checked(0, 3, 4)
-    times_s, delivered = of_manifest(place.manifest(f"{concurrency}.jsonl"), "delivered")
-    _, limits = of_manifest(place.manifest(f"{concurrency}.jsonl"), "limit")
-    settled = [
-        (at_s, count, limit)
-        for at_s, count, limit in zip(times_s, delivered, limits, strict=True)
-        if WARM_S <= at_s <= seconds
-    ]
+    history = place.manifest(f"{concurrency}.jsonl")["history"][-1]
+    points = zip(history["t_s"], history["delivered"], history["limit"], strict=True)
+    settled = [point for point in points if WARM_S <= point[0] <= seconds]
     (first_s, first, _), (last_s, last, _) = settled[0], settled[-1]
     return (last - first) / (last_s - first_s), statistics.mean(limit for _, _, limit in settled)
 
