@@ -23,7 +23,7 @@ FIXED = (1.0, 1.25, 2.0)
 
 def _compare(scene: Scene, verdict: Verdict) -> None:
     """Auto beside fixed numbers, for small and large engines."""
-    auto_s, fixed_s = scene.pick(40, 90), scene.pick(8, 20)
+    auto_s, fixed_s = scene.pick(25, 90), scene.pick(8, 20)
     for slots in SLOTS:
         best, best_at = 0.0, 0
         for factor in FIXED[:1] if scene.quick else FIXED:
@@ -67,7 +67,7 @@ def _rate(history: dict[str, list[float]], skip_s: float = 0.0) -> float:
 
 def _halving(scene: Scene, verdict: Verdict) -> None:
     """Half of the slots go in the middle of a run, and come back."""
-    slots, part_s = 64, scene.pick(25, 60)
+    slots, part_s = 64, scene.pick(15, 60)
     say(f"  {slots} slots, then {slots // 2}, then {slots} again")
     with engine(slots=slots, latency=LATENCY) as only:
         place = scene.place("halving", [only])
@@ -116,7 +116,7 @@ def _answered(history: dict[str, list[float]], from_s: float, until_s: float) ->
 
 def _thrash(scene: Scene, verdict: Verdict) -> None:
     """A KV cache that holds fewer answers than there are slots: beyond, fewer answers come."""
-    seconds, fitting = scene.pick(30, 75), 48
+    seconds, fitting = scene.pick(20, 75), 48
     settings = {"slots": 512, "kv_cache_tokens": fitting * 560, "latency": LATENCY, "answer_tokens": (30, 60)}
     found: dict[str, float] = {}
     for concurrency in ("auto",) if scene.quick else (fitting // 2, fitting * 3 // 4, fitting, fitting * 4, "auto"):
