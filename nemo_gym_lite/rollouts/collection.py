@@ -14,6 +14,7 @@ from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.crew import Crew
+from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.output import Output
 from nemo_gym_lite.rollouts.owed import owed_specs
 from nemo_gym_lite.rollouts.own_metrics import own_metrics
@@ -70,6 +71,7 @@ class Collection:
             spent,
             overwrite=request.options.overwrite,
             max_attempts=request.options.max_rollout_attempts,
+            metrics=RunMetrics(request.tasks_by_agent),
         )
         self._playing: Playing | None = None
 
