@@ -1,10 +1,24 @@
 """Runs what goes on beside the rollouts, for as long as they play."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from nemo_gym_lite.errors import GymError
+
+
+@contextmanager
+def answering(loop: asyncio.AbstractEventLoop, answers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Answer signals for as long as the block runs."""
+    for number, answer in answers.items():
+        loop.add_signal_handler(number, answer)
+    try:
+        yield
+    finally:
+        for number in answers:
+            loop.remove_signal_handler(number)
 
 
 async def beside(main: Coroutine[Any, Any, None], duties: Iterable[Coroutine[Any, Any, None]]) -> None:

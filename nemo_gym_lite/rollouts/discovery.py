@@ -11,7 +11,6 @@ from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.interpolation import resolved
 from nemo_gym_lite.config.servers import ServerInstance, server_instances
 from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.serving.registry import fetch_config
 
 _ADDRESS = ("host", "port")
@@ -34,7 +33,7 @@ class Neighbours:
     whole: bool = True
 
 
-async def find_servers(composed: Composed[CollectOptions], http: aiohttp.ClientSession) -> Neighbours:
+async def find_servers(composed: Composed[Any], http: aiohttp.ClientSession) -> Neighbours:
     """Find the servers of a run.
 
     A command line without `config_paths` plays with the `ng_run` behind the head server. One with them uses that

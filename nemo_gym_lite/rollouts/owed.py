@@ -1,6 +1,6 @@
 """What a run still has to play: the plan of its input without what the output already holds."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import chain
 
 from nemo_gym_lite.rollouts.manifest import Manifest
@@ -27,10 +27,18 @@ def owed_specs(request: Request, done: Done, manifest: Manifest, tally: Tally) -
         tally.total += len(late)
     played = {spec.identity for spec in late}
     tasks = read_tasks(request.input, request.options.limit)
-    return chain(late, _of_input(plan(tasks, request.settings, request.summary.tasks), played, done, tally))
+    return chain(late, still_owed(plan(tasks, request.settings, request.summary.tasks), done, tally, played))
 
 
-def _of_input(specs: Iterator[Spec], played: set[int], done: Done, tally: Tally) -> Iterator[Spec]:
+def still_owed(specs: Iterator[Spec], done: Done, tally: Tally, played: Container[int] = frozenset()) -> Iterator[Spec]:
+    """Those specs that are neither delivered nor given up.
+
+    Args:
+        specs: What is asked for.
+        done: What the output holds.
+        tally: Counts what is kept and given up.
+        played: Identities that are played elsewhere.
+    """
     for spec in specs:
         if done.delivered(spec) or spec.identity in played:
             tally.kept += 1

@@ -14,9 +14,10 @@ from typing import Any
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
 from nemo_gym_lite.rollouts.connect import Clients
-from nemo_gym_lite.rollouts.files import read_rows
-from nemo_gym_lite.rollouts.metrics import TaskNumbers
+from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
+from nemo_gym_lite.rollouts.metrics import RunMetrics, TaskNumbers
 from nemo_gym_lite.rollouts.progress import say
+from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.row_fields import KEY, TASK_INDEX
 from nemo_gym_lite.serving.near_resources import NearResources
 
@@ -31,6 +32,29 @@ _MAX_TEXT = 200
 """Longer texts are not handed over: answers are short, transcripts are not."""
 
 _LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
+
+
+async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Clients) -> dict[str, Json]:
+    """Write the aggregate metrics of an output, those of its environments included.
+
+    Args:
+        files: The output.
+        metrics: The running aggregates.
+        clients: What the rollouts were played with.
+
+    Returns:
+        The key metrics of each agent.
+
+    Raises:
+        OutputError: The file cannot be written; the old one is still there.
+    """
+    own = {}
+    for name, agent in metrics.agents.items():
+        try:
+            own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
+        except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
+            say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
+    return await asyncio.to_thread(write_metrics, files, metrics, own)  # 20 s for a million tasks
 
 
 async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clients) -> Json | None:

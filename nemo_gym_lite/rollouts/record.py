@@ -9,8 +9,10 @@ from nemo_gym_lite.rollouts.budget import Spent
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.manifest import InputEntry, Manifest, load_manifest, now, refuse_changes, versions
 from nemo_gym_lite.rollouts.metrics import RunMetrics
+from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.progress import Tally, say
 from nemo_gym_lite.rollouts.request import Request
+from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 
 
 def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
@@ -24,14 +26,7 @@ def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
     Raises:
         ConfigError: The output was begun with other settings.
     """
-    options, files = request.options, request.files
-    before = None if options.overwrite else load_manifest(files.manifest)
-    if has_rows(files) and not options.overwrite:
-        if before is None:
-            say(f"warning: {files.manifest} is missing or torn: were these rollouts begun with the same settings?")
-        elif not options.accept_changes:
-            refuse_changes(before.asked, asked, files.rollouts)
-    kept = before if has_rows(files) else None
+    options = request.options
     entry = InputEntry(
         path=str(request.input.resolve()),
         digest=request.summary.digest,
@@ -40,6 +35,31 @@ def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
         num_repeats=options.num_repeats,
         tasks=request.summary.tasks,
     )
+    return open_manifest_of(request.files, entry, options, asked, config)
+
+
+def open_manifest_of(
+    files: OutputFiles, entry: InputEntry, options: CollectOptions | VerifyOptions, asked: Json, config: Json
+) -> Manifest:
+    """The same for any input.
+
+    Args:
+        files: The output.
+        entry: The input.
+        options: What the user asked.
+        asked: What decides how lines come out, flat.
+        config: The resolved configuration, secrets masked.
+
+    Raises:
+        ConfigError: The output was begun with other settings.
+    """
+    before = None if options.overwrite else load_manifest(files.manifest)
+    if has_rows(files) and not options.overwrite:
+        if before is None:
+            say(f"warning: {files.manifest} is missing or torn: were these rollouts begun with the same settings?")
+        elif not options.accept_changes:
+            refuse_changes(before.asked, asked, files.rollouts)
+    kept = before if has_rows(files) else None
     return Manifest(
         begun=kept.begun if kept else now(),
         asked=asked,

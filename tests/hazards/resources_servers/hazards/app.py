@@ -21,6 +21,7 @@ LOADED = os.getpid()
 
 class HazardsConfig(BaseResourcesServerConfig):
     broken: str = ""
+    disarmed: bool = False
 
 
 class HazardsRequest(BaseVerifyRequest):
@@ -46,7 +47,7 @@ class Hazards(SimpleResourcesServer):
         ends_at = time.perf_counter() + body.work_s
         while time.perf_counter() < ends_at:
             pass
-        match body.hazard:
+        match "" if self.config.disarmed else body.hazard:
             case "spins":
                 while True:
                     pass
