@@ -218,7 +218,7 @@ class Progress:
     def _write_line(self, rate: float, tokens_per_s: float) -> None:
         done, total = self._tally.ended, self._tally.total
         elapsed = tqdm.format_interval(self._clock() - self._began_s)
-        left = tqdm.format_interval(self._tally.left / rate) if rate > 0 else "?"
+        left = tqdm.format_interval(self._tally.left / (rate or 1.0)) if rate or not self._tally.left else "?"
         line = (
             f"{_DESCRIPTION}: {100 * done // max(total, 1):3d}% {done}/{total} "
             f"[{elapsed}<{left}, {rate:.2f}it/s, {self._tally.postfix(tokens_per_s)}]"

@@ -12,7 +12,7 @@ from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 PLAIN_WIDTH = 200
 """Columns of a table where the output is no terminal."""
 
-_ERROR_CHARACTERS = 60
+_ERROR_CHARACTERS = 40
 
 
 def endpoint_table(endpoints: Mapping[str, Sequence[EndpointSnapshot]]) -> Table:
@@ -24,7 +24,7 @@ def endpoint_table(endpoints: Mapping[str, Sequence[EndpointSnapshot]]) -> Table
         for each in known:
             latency = "-" if each.mean_latency_s is None else f"{each.mean_latency_s:.2f} s"
             counts = map(str, (each.in_flight, each.sessions, each.answered, each.failed))
-            table.add_row(model, each.base_url, each.state, *counts, latency, _short(each.last_error))
+            table.add_row(model, each.base_url, each.state, *counts, latency, _short(each))
     return table
 
 
@@ -35,6 +35,6 @@ def as_text(table: Table) -> str:
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
-def _short(error: str) -> str:
-    line = error.partition("\n")[0]
+def _short(endpoint: EndpointSnapshot) -> str:
+    line = endpoint.last_error.partition("\n")[0].replace(endpoint.base_url, "")
     return line if len(line) <= _ERROR_CHARACTERS else f"{line[: _ERROR_CHARACTERS - 3]}..."

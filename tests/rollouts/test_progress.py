@@ -106,3 +106,11 @@ def test_the_pace_is_a_plain_average_at_first():
     assert pace.per_s() == [0.0, 0.0]
     pace.note(2.0, 110, 7)
     assert pace.per_s() == [5.0, 0.0]
+
+
+def test_a_run_with_nothing_to_do_says_so(clock):
+    stream = io.StringIO()
+    tally = Tally(total=133, kept=133, mean_reward=0.64)
+    Progress(tally, stream, clock).close()
+
+    assert stream.getvalue() == "Collecting rollouts: 100% 133/133 [00:00<00:00, 0.00it/s, reward=0.64, failed=0]\n"
