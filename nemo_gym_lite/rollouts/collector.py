@@ -49,7 +49,7 @@ class Collector:
         self._drain_s = drain_s
         self._attempts = attempts
         self._limit = tally.limit = max(1, limit)
-        self._ending = self._exhausted = False
+        self._ending = self._draining = self._exhausted = False
         self._slots: set[asyncio.Task[None]] = set()
         self._ahead: Spec | None = None  # pulled to see whether there is one
         self._open = 0  # slots that will look for another spec
@@ -85,13 +85,15 @@ class Collector:
         """End early: the first call lets rollouts in flight finish for `drain_s`, the second cancels them.
 
         Args:
-            patiently: They may take as long as they do, so that nothing is thrown away that was paid for.
+            patiently: They may take as long as they do, so that nothing is thrown away that was paid for; the next
+                call counts as the first one.
         """
-        if self._ending:
+        if self._draining:
             self._cancel()
             return
         self._ending = True
         if not patiently:
+            self._draining = True
             asyncio.get_running_loop().call_later(self._drain_s, self._cancel)
 
     async def run(self) -> None:

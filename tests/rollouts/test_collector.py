@@ -278,3 +278,25 @@ async def test_what_a_failed_rollout_had_so_far_is_kept_in_the_sidecar(tmp_path)
     assert failure["usage"] == {"total_tokens": 7}
     assert failure["response"] == {"output": []}
     assert "reward" not in failure
+
+
+async def test_a_patient_stop_waits_for_what_is_in_flight_until_a_further_one_ends_its_time(tmp_path):
+    go_on = asyncio.Event()
+
+    async def play(n):
+        await (go_on.wait() if n % 2 else asyncio.Event().wait())
+        return {"reward": 1.0}
+
+    run = Run(tmp_path, play, drain_s=0.05)
+    playing = asyncio.create_task(run.play())
+    await asyncio.sleep(0.02)
+    run.collector.stop(patiently=True)
+    await asyncio.sleep(0.1)
+    assert run.agent.playing == 5
+
+    go_on.set()
+    run.collector.stop()
+    await asyncio.wait_for(playing, 5)
+
+    assert len(run.rollouts) == 2
+    assert run.collector.owes_more()
