@@ -1,9 +1,9 @@
 """Keeps a model's calls within so many requests and tokens per minute, as hosted services count them.
 
 The window slides exactly: within any 60 seconds no more is sent than allowed, in the order in which calls came. A
-request counts from when it was let through; its tokens are estimated before, and corrected once the answer's usage is
-known. Services say in `x-ratelimit-*` headers what they allow and what is left; the lower of that and the
-configuration holds, and what others use up under the same key is left to them.
+request counts from its reply, or from soon after it was let through; its tokens are estimated before, and corrected
+once the answer's usage is known. Services say in `x-ratelimit-*` headers what they allow and what is left; the lower of
+that and the configuration holds, and what others use up under the same key is left to them.
 """
 
 import asyncio
