@@ -51,10 +51,12 @@ def aggregate(patterns: str, output: Path) -> Aggregated:
     index, metrics = RowIndex(), RunMetrics()
     for part in parts:
         if part.files.rollouts.exists():
+            say(f"reading {part.files.rollouts}")
             index.read(part.files.rollouts, metrics.add)
     lacking = gaps(parts)
     if index.malformed:
         lacking.append(f"lines that are no JSON were left out: {index.malformed}; their rollouts are owed")
+    say(f"writing {output}")
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(files.rollouts) as target:
         index.write(target)
