@@ -1,4 +1,4 @@
-"""Compares `+concurrency=auto` with fixed numbers: `python -m benchmarks.admission [--quick]`.
+"""Compares `+concurrency=auto` with fixed numbers: `python -m benchmarks.admission [--seconds 90]`.
 
 Each figure is a real command against a simulated engine in a process of its own. Answers take so long that the CPU is
 not what limits; the engine's own record says how many requests it had.
@@ -7,9 +7,8 @@ not what limits; the engine's own record says how many requests it had.
 import argparse
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.soak.commands import Place
 from benchmarks.soak.curves import longest_above
-from benchmarks.soak.engines import EngineProcess, engine
+from benchmarks.soak.engines import engine
 
 BAR = 0.9
 """Share of the best fixed number's throughput that is wanted."""
@@ -37,7 +36,6 @@ class Case:
         slots: What it serves at once, or what is best for it.
         latency_s: Of one answer.
         fixed: The numbers to compare with.
-        meanwhile: What happens to it while it is used: seconds after the start, and what then.
     """
 
     title: str
@@ -45,7 +43,6 @@ class Case:
     slots: int
     latency_s: float
     fixed: Sequence[int]
-    meanwhile: tuple[float, Callable[[EngineProcess], None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +82,19 @@ def cases() -> list[Case]:
         _slots(4, 0.25),
         _slots(64, 0.5),
         _slots(512, 2.0),
-        Case("a cache for about 60 of 512 slots", {"slots": 512, **cache}, 512, 1.0, (32, 48, 64, 96)),
+        Case("a cache for about 60 of 512 slots", {"slots": 512, **cache}, 512, 1.0, (32, 64, 96, 256)),
         _slots(64, 0.5, "64 slots, no /metrics", serves_metrics=False),
+        Case(
+            "a hosted interface, 100 requests/s",
+            {
+                "serves_metrics": False,
+                "limits": {"requests_per_second": 100},
+                "latency": {"ttft_s": 0.5, "jitter": 0.3},
+            },
+            50,
+            0.5,
+            (25, 50, 100),
+        ),
     ]
 
 
@@ -103,9 +111,6 @@ def play(case: Case, folder: Path, concurrency: int | str, seconds: float) -> Pl
             drain_s=0.0,
             disable_aggregation="true",
         )
-        if case.meanwhile is not None:
-            after_s, happens = case.meanwhile
-            threading.Timer(after_s, happens, [served]).start()
         began_s = time.time()
         place.run(words).checked(0, 3, 4)
         return _told(served.history(), case.slots, began_s)
