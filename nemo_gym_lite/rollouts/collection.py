@@ -1,6 +1,5 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
-import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,11 +16,10 @@ from nemo_gym_lite.rollouts.crew import Crew
 from nemo_gym_lite.rollouts.metrics import RunMetrics
 from nemo_gym_lite.rollouts.output import Output
 from nemo_gym_lite.rollouts.owed import owed_specs
-from nemo_gym_lite.rollouts.own_metrics import own_metrics
+from nemo_gym_lite.rollouts.own_metrics import write_all_metrics
 from nemo_gym_lite.rollouts.playing import Playing, PlaySettings
 from nemo_gym_lite.rollouts.progress import Tally, say
 from nemo_gym_lite.rollouts.record import open_manifest
-from nemo_gym_lite.rollouts.report import write_metrics
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.ticker import Ticker
 
@@ -107,7 +105,9 @@ class Collection:
             await playing.run(http)
             elapsed_s = output.elapsed_s
             await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
-            key_metrics = {} if options.disable_aggregation else await self._aggregate(clients)
+            key_metrics = (
+                {} if options.disable_aggregation else await write_all_metrics(output.files, output.metrics, clients)
+            )
         except GymError:
             with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
                 output.finish("failed", output.elapsed_s, playing.history)
@@ -137,13 +137,3 @@ class Collection:
             endpoints=endpoints,
             ticker=ticker,
         )
-
-    async def _aggregate(self, clients: Clients) -> dict[str, Json]:
-        output, own = self.output, {}
-        for name, agent in output.metrics.agents.items():
-            try:
-                own[name] = await own_metrics(output.files.rollouts, name, agent.count, clients)
-            except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
-                say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
-        # 20 s for a million tasks
-        return await asyncio.to_thread(write_metrics, output.files, output.metrics, own)

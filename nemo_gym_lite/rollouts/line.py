@@ -57,20 +57,29 @@ def delivered(spec: Spec, fields: Json, attempts: int = 0, *, scored: bool = Tru
     Raises:
         FailedCallError: The agent says that it failed, or there is no reward that could be kept.
     """
-    if problem := fields.get(FAILURE_CLASS):
-        message = str(fields.get(JUDGE_ERROR) or fields.get(FAILURE_MESSAGE) or "")
-        raise FailedCallError(str(problem), message, terminal=bool(fields.get(FAILURE_TERMINAL)))
-    if scored:
-        reward = fields.get("reward")
-        if not isinstance(reward, int | float) or not math.isfinite(reward):
-            raise FailedCallError("verify_failed", f"the environment gave no finite reward but {reward!r}")
-    if fields.get(NO_PERSIST):
-        raise FailedCallError("not_persisted", "the environment asked not to keep this rollout")
+    usage = (fields.get("response") or {}).get("usage")
+    if problem := _problem(fields, scored):
+        kept = {"usage": usage} if fields.get(NO_PERSIST) else {"response": fields.get("response"), "usage": usage}
+        problem.played = {name: value for name, value in kept.items() if value}
+        raise problem
     row = {**spec.row, **fields}
-    if (usage := (fields.get("response") or {}).get("usage")) is not None:
+    if usage is not None:
         row["usage"] = usage
     row |= labels(spec, attempts)
     return Line(orjson.dumps(row, option=_OPTIONS), row)
+
+
+def _problem(fields: Json, scored: bool) -> FailedCallError | None:
+    """Why a rollout that was played to its end cannot be kept; None if it can."""
+    if problem := fields.get(FAILURE_CLASS):
+        message = str(fields.get(JUDGE_ERROR) or fields.get(FAILURE_MESSAGE) or "")
+        return FailedCallError(str(problem), message, terminal=bool(fields.get(FAILURE_TERMINAL)))
+    reward = fields.get("reward")
+    if scored and (not isinstance(reward, int | float) or not math.isfinite(reward)):
+        return FailedCallError("verify_failed", f"the environment gave no finite reward but {reward!r}")
+    if fields.get(NO_PERSIST):
+        return FailedCallError("not_persisted", "the environment asked not to keep this rollout")
+    return None
 
 
 def failed(spec: Spec, error: FailedCallError, attempts: int = 0) -> Line:

@@ -38,12 +38,14 @@ class PlaySettings:
         workers: Processes that play.
         drain_s: Seconds that rollouts in flight get after a first Ctrl-C.
         watchdog_s: Seconds without a finished rollout after which the oldest are named.
+        what: What the display calls it.
     """
 
     concurrency: int | Literal["auto"] = "auto"
     workers: int = 1
     drain_s: float = 30.0
     watchdog_s: float = 60.0
+    what: str = "Collecting rollouts"
 
 
 class Playing:
@@ -75,6 +77,7 @@ class Playing:
     ) -> None:
         self._output, self._crew, self._budget, self._ticker = output, crew, budget, ticker
         self.used_up: str | None = None
+        self._what = settings.what
         self._auto = settings.concurrency == "auto"
         most = most_in_flight(settings.concurrency, output.tally.total, settings.workers)
         self._admission = Admission(endpoints, most)
@@ -102,7 +105,7 @@ class Playing:
             OutputError: A line could not be written; what was written before is whole.
             ConfigError: The input changed under the run.
         """
-        progress = Progress(self._output.tally)
+        progress = Progress(self._output.tally, what=self._what)
         self._ticker.every(0.25, progress.show)
         self._ticker.every(0.25, self._look_at_budget)
         self._ticker.every(1.0, self._output.sink.sync_aside)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 else:
     _Tqdm = tqdm  # generic only to a type checker
 
-_DESCRIPTION = "Collecting rollouts"
 _LINE_INTERVAL_S = 10.0
 """Without a terminal, a line every so often: enough to follow a log, too little to fill a disk."""
 
@@ -168,10 +167,18 @@ class Progress:
         tally: What is shown.
         stream: Where to; stderr by default.
         clock: Gives the time, in seconds.
+        what: What is going on.
     """
 
-    def __init__(self, tally: Tally, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tally: Tally,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        what: str = "Collecting rollouts",
+    ) -> None:
         self._tally = tally
+        self._what = what
         self._stream = stream or sys.stderr
         self._clock = clock
         self._began_s = self._last_line_s = clock()
@@ -181,7 +188,7 @@ class Progress:
             self._bar = _Bar(
                 total=tally.total,
                 initial=tally.ended,
-                desc=_DESCRIPTION,
+                desc=what,
                 file=self._stream,
                 mininterval=0.0,
                 dynamic_ncols=True,
@@ -220,7 +227,7 @@ class Progress:
         elapsed = tqdm.format_interval(self._clock() - self._began_s)
         left = tqdm.format_interval(self._tally.left / (rate or 1.0)) if rate or not self._tally.left else "?"
         line = (
-            f"{_DESCRIPTION}: {100 * done // max(total, 1):3d}% {done}/{total} "
+            f"{self._what}: {100 * done // max(total, 1):3d}% {done}/{total} "
             f"[{elapsed}<{left}, {rate:.2f}it/s, {self._tally.postfix(tokens_per_s)}]"
         )
         with suppress(OSError, ValueError):

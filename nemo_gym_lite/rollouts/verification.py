@@ -180,7 +180,7 @@ class Verification:
             output,
             still_owed(self._stored.specs(), output.done, output.tally),
             LocalCrew(Player(agents, options.deadlines.episode_s), {}, ticker),
-            PlaySettings(options.concurrency, drain_s=options.drain_s),
+            PlaySettings(options.concurrency, drain_s=options.drain_s, what="Scoring rollouts"),
             budget=Budget(None, None, None, spent=output.spent),
             endpoints=1,
             ticker=ticker,
