@@ -24,6 +24,7 @@ from nemo_gym_lite.config_types import DatasetConfig, Deadlines, Domain, HeadSer
 from nemo_gym_lite.rollouts.estimate import EstimateOptions
 from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 from nemo_gym_lite.routed_model import RoutingConfig
 from responses_api_models.azure_openai_model.app import AzureOpenAIModelConfig
 from responses_api_models.openai_model.app import OpenAIModelConfig
@@ -35,6 +36,7 @@ NOTICE = "<!-- written by docs/generate_reference.py; change the code and run `m
 COMMANDS: dict[str, type[BaseModel]] = {
     "ng_collect_rollouts": CollectOptions,
     "ng_aggregate_rollouts": AggregateOptions,
+    "ng_verify_rollouts": VerifyOptions,
     "ng_run": RunOptions,
     "ng_status": StatusOptions,
     "ng_dump_config": DumpOptions,
@@ -238,7 +240,7 @@ Tables, configurations and help go to stdout, progress, results' names, warnings
 | 0 | done; for `ng_run`: stopped by Ctrl-C or SIGTERM; for `ng_status`: whether servers run or not |
 | 1 | a server did not start, or an output cannot be used |
 | 2 | wrong usage or configuration; nothing was started, written or deleted |
-| 3 | `ng_collect_rollouts` finished, and some rollouts failed |
+| 3 | `ng_collect_rollouts` or `ng_verify_rollouts` finished, and some rollouts failed |
 | 4 | `ng_collect_rollouts` was stopped by a budget; the same command with a larger one goes on |
 | 130 | `ng_collect_rollouts` was interrupted; the same command goes on |
 """
@@ -248,7 +250,7 @@ _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
 | file | content |
 |---|---|
 | `X.jsonl` | one line for each scored rollout, in the order in which they finished; only appended to |
-| `X_failures.jsonl` | one line for each failed attempt: the row and `_ng_failure_class`, `_message`, `_terminal` |
+| `X_failures.jsonl` | one line for each failed attempt: the row, what was played, `_ng_failure_class`, `_cause`, `_message` |
 | `X_aggregate_metrics.json` | for each agent its metrics, over all rollouts and for each task |
 | `X_run.json` | what was asked and what came of it |
 """
