@@ -250,7 +250,7 @@ _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
 | file | content |
 |---|---|
 | `X.jsonl` | one line for each scored rollout, in the order in which they finished; only appended to |
-| `X_failures.jsonl` | one line for each failed attempt: the row, what was played, `_ng_failure_class`, `_cause`, `_message` |
+| `X_failures.jsonl` | one line for each failed attempt: the row, what was played, `_ng_failure_*` |
 | `X_aggregate_metrics.json` | for each agent its metrics, over all rollouts and for each task |
 | `X_run.json` | what was asked and what came of it |
 """
