@@ -1,13 +1,15 @@
 """Scenario 3: concurrency=auto finds what the engines can do, never asks for much more, and follows when it changes."""
 
-import importlib.util
+import os
+import subprocess
 import time
 from typing import Any
 
+from benchmarks.measured import ROOT, command_of, environment
 from benchmarks.soak.curves import load, longest_above, of_manifest
 from benchmarks.soak.engines import EngineProcess, engine
 from benchmarks.soak.scene import Scenario, Scene, say
-from benchmarks.soak.verdict import Line, Panel, Picture, Verdict, at_least, at_most, told
+from benchmarks.soak.verdict import Line, Panel, Picture, Verdict, at_least, at_most, exactly, told
 
 PROMISE = (
     "`auto` reaches ≥ 90 % of the best fixed concurrency's throughput for engines with 4, 64 and 512 slots, starting "
@@ -148,10 +150,20 @@ def _thrash(scene: Scene, verdict: Verdict) -> None:
     )
 
 
-def _vllm(_: Scene, verdict: Verdict) -> None:
-    """Real vLLM has a benchmark of its own, because it must be installed first."""
-    if importlib.util.find_spec("benchmarks.vllm_concurrency"):
-        verdict.notes.append("Real vLLM on the CPU is measured by `python -m benchmarks.vllm_concurrency`.")
+def _vllm(scene: Scene, verdict: Verdict) -> None:
+    """Auto beside 1 to 64 on real vLLM, where `make test-vllm` has installed it: `benchmarks.vllm_concurrency`."""
+    installed = (ROOT / os.environ.get("VLLM_VENV", ".venv-vllm") / "tiny-model").exists()
+    if scene.quick or not installed:
+        why = "the quick form leaves it out" if scene.quick else "`make test-vllm` installs it"
+        verdict.notes.append(f"Real vLLM was not asked: {why}.")
+        return
+    say("  real vLLM on the CPU, auto and 1 to 64")
+    command = [*command_of("benchmarks.vllm_concurrency"), "--rounds", "1"]
+    ran = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+    if not ran.stdout:
+        raise RuntimeError(ran.stderr[-2000:])
+    verdict.figures.append(exactly("real vLLM: auto is within 10 % of the best of 1 to 64", ran.returncode == 0, True))
+    verdict.notes += ["Real vLLM on the CPU:", "", "```", ran.stdout.strip(), "```"]
 
 
 def _picture(
@@ -164,10 +176,10 @@ def _picture(
     *more: Line,
 ) -> Picture:
     limits = of_manifest(manifest, "limit", began_s)
-    lines = [load("in flight at the engine", history, began_s), *more]
+    lines = [load("in flight at the engine", history, began_s)]
     if limits[0]:
         lines.append(Line("limit of the collector", *limits, steps=True))
-    lines.append(load("running", history, began_s, "running"))
+    lines += [load("running at the engine", history, began_s, "running"), *more]
     width_s = 1.0
     answered = [0.0] * (int((history["epoch_s"][-1] - began_s) / width_s) + 1)
     for when_s, count in zip(history["epoch_s"], history["completed"], strict=True):

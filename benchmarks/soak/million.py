@@ -1,13 +1,17 @@
 """Scenario 7: a million rows in little memory, quickly resumed, and what it costs to watch a run."""
 
 import subprocess
+import threading
 import time
 
 import orjson
 import psutil
 
+from benchmarks.bench import Scenario as BenchScenario
+from benchmarks.bench import running_engine
 from benchmarks.measured import command_of, environment
 from benchmarks.million import MEMORY_BAR_MB, SCAN_BAR_S, write_tasks
+from benchmarks.observability import BAR_PERCENT, Seen, Unseen, measure
 from benchmarks.soak.commands import Command, Place
 from benchmarks.soak.engines import EngineProcess, engine
 from benchmarks.soak.scene import Scenario, Scene, say
@@ -85,4 +89,28 @@ def _scan(place: Place, verdict: Verdict) -> None:
     ]
 
 
-MILLION = Scenario(7, "A million rows", PROMISE, (_play,))
+def _watching(scene: Scene, verdict: Verdict) -> None:
+    """CPU with everything that shows a run and with nothing of it, in turn: `benchmarks.observability`."""
+    rows, rounds = scene.pick(2_000, 10_000), scene.pick(2, 7)
+    say(f"  a run that is watched and one that is not, {rounds} times each")
+    with running_engine() as url:
+        seen, unseen = Seen(scene.folder, url), Unseen(scene.folder, url)
+        over = threading.Event()
+        reader = threading.Thread(target=seen.read_metrics, args=(over,))
+        reader.start()
+        try:
+            near = BenchScenario("single turn, near", resources="near")
+            costs = measure(seen, unseen, near, rows, rounds)
+        finally:
+            over.set()
+            reader.join()
+    (on_ms, _), (off_ms, _) = costs["on"], costs["off"]
+    verdict.figures += [
+        at_most(
+            "CPU of a run that is watched, more than of one that is not", 100 * (on_ms / off_ms - 1), BAR_PERCENT, "%"
+        ),
+        told("CPU for each rollout, watched and not", f"{on_ms:.3f} ms and {off_ms:.3f} ms"),
+    ]
+
+
+MILLION = Scenario(7, "A million rows", PROMISE, (_play, _watching))

@@ -25,6 +25,7 @@ def draw(picture: Picture, folder: Path) -> Path:
     for panel, axis in zip(picture.panels, axes, strict=True):
         _draw_panel(panel, axis)
     axes[-1].set_xlabel("seconds")
+    axes[-1].set_xlim(left=0)
     figure.suptitle(picture.title, fontsize=11, fontweight="bold")
     path = folder / f"{picture.name}.png"
     figure.savefig(path)

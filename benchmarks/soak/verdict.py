@@ -51,7 +51,7 @@ def number(value: float, unit: str = "") -> str:
 
 
 def _spaced(unit: str) -> str:
-    return f" {unit}" if unit and unit[0].isalpha() else unit
+    return f" {unit}" if unit and (unit[0].isalpha() or unit == "%") else unit
 
 
 def _text(value: object) -> str:
