@@ -1,8 +1,9 @@
 """`python -m benchmarks.workers`: rollouts per second with one process and with several, and whose CPU they cost.
 
 Rates and CPU are taken between a fifth and nine tenths of each run, so that neither the start of processes nor the
-metrics at the end are in them. The engine is a process of its own on the same cores, and takes its part of them: what
-remains for rollouts per second is shown as CPU, which a busy machine does not change.
+metrics at the end are in them. The engine is a process of its own on the same cores and takes its part of them; the
+last column leaves it out: how many times as fast the same processes are on as many cores, by their CPU, if the engine
+is somewhere else, as engines are.
 """
 
 import argparse
@@ -111,14 +112,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, in turns; medians are shown")
     parser.add_argument("--concurrency", type=int, default=128)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ng-workers-") as folder, running_engine() as url:
-        bench = Bench(Path(folder), url, options.concurrency)
-        measured = {}
-        for load in WORKLOADS:
-            sys.stderr.write(f"measuring: {load.title}\n")
-            runs = [(bench.play(load, 1), bench.play(load, options.workers)) for _ in range(options.rounds)]
-            measured[load] = tuple(middle([run[which] for run in runs]) for which in (0, 1))
-    show(measured, options.workers)
+    show(measure(options.workers, options.rounds, options.concurrency), options.workers)
     return 0
 
 
@@ -194,14 +188,31 @@ class Bench:
         ]
 
 
+def measure(workers: int, rounds: int, concurrency: int) -> dict[Workload, tuple[Figures, Figures]]:
+    """The figures of one process and of several, in turns, so that a busy moment of the machine hits both."""
+    measured = {}
+    with tempfile.TemporaryDirectory(prefix="ng-workers-") as folder, running_engine() as url:
+        bench = Bench(Path(folder), url, concurrency)
+        for load in WORKLOADS:
+            sys.stderr.write(f"measuring: {load.title}\n")
+            runs = [(bench.play(load, 1), bench.play(load, workers)) for _ in range(rounds)]
+            measured[load] = middle([one for one, _ in runs]), middle([several for _, several in runs])
+    return measured
+
+
 def middle(runs: list[Figures]) -> Figures:
     """The median of each figure."""
     return Figures(*(median(getattr(run, name) for run in runs) for name in Figures.__slots__))
 
 
-def show(measured: dict[Workload, tuple[Figures, ...]], workers: int) -> None:
+def elsewhere(one: Figures, several: Figures, workers: int) -> float:
+    """How many times as fast as one process workers are on as many cores, if the engine needs none of them."""
+    return min(workers * one.ours_ms / several.ours_ms, one.ours_ms / several.collector_ms)
+
+
+def show(measured: dict[Workload, tuple[Figures, Figures]], workers: int) -> None:
     """Print the table."""
-    table = Table("workload", "processes", "rollouts/s", "times one", "collector", "workers", "engine", "ours, of one")
+    table = Table("workload", "processes", "rollouts/s", "times one", "collector", "workers", "engine", "elsewhere")
     for load, (one, several) in measured.items():
         for count, each in ((1, one), (workers, several)):
             cpu = (each.collector_ms, each.workers_ms, each.engine_ms)
@@ -211,7 +222,7 @@ def show(measured: dict[Workload, tuple[Figures, ...]], workers: int) -> None:
                 f"{each.per_s:,.0f}",
                 f"{each.per_s / one.per_s:.2f}",
                 *(f"{value:.3f} ms" for value in cpu),
-                f"{each.ours_ms / one.ours_ms:.2f}",
+                f"{elsewhere(one, each, workers):.2f}" if each is several else "",
             )
     Console(width=None if sys.stdout.isatty() else 130).print(table)
 
