@@ -57,6 +57,9 @@ BACKOFF = 0.75
 COOL_S = 5.0
 """Shortest time from one cut to the next; until what is in flight fits the limit, it is longer."""
 
+COOLS = "cools down after "
+"""What `why` begins with in the meantime."""
+
 NEAR_CEILING, CEILING_S = 0.95, 120.0
 """How close to where trouble was the limit may come again, and for how long that is remembered."""
 
@@ -145,7 +148,6 @@ class Admission:
         queue = sum(engine.waiting for engine in engines.values())
         self._look_at(queue, now_s)
         if self._cools_down(in_flight, now_s):
-            self.why = f"cools down after {self.why.removeprefix('cools down after ')}"
             self._trim(engines, in_flight)
         elif harm := self._harm():
             self._cut(harm, in_flight, now_s)
@@ -207,6 +209,7 @@ class Admission:
     def _cools_down(self, in_flight: int, now_s: float) -> bool:
         if self._cooling:
             self._cooling = now_s < self._cut_s + COOL_S or in_flight > self.limit
+            self.why = COOLS + self.why.removeprefix(COOLS) if self._cooling else "has cooled down"
             self._recent = [0.0, 0.0, 0.0]  # what comes now still belongs to the episode that was answered
         if now_s > self._cut_s + CEILING_S:
             self._ceiling = math.inf
@@ -225,7 +228,7 @@ class Admission:
         """Answer an episode of trouble."""
         held = max(self._floor, min(self.limit, in_flight - self._standing_queue()))
         self._ceiling = held
-        self.limit = max(self._floor, int(left * held))
+        self.limit = max(self._floor, int(left * held), self._payoff.fallback(self.limit))
         self.why, self._cut_s, self._cooling = why, now_s, True
         self._be_careful()
 

@@ -80,6 +80,11 @@ class Payoff:
         """There was too much in flight: the first climb is over."""
         self._first_climb, self._step, self._held = False, CAREFUL, 0
 
+    def fallback(self, limit: int) -> int:
+        """The limit that was good before the trial with `limit`; 0 if that is no trial."""
+        base = self._base
+        return base.limit if base is not None and self._advised == limit > base.limit else 0
+
     def told(self, limit: int, done: int, highest: int, now_s: float) -> Advice:
         """Take a look, with the limit fully used since it was set.
 
