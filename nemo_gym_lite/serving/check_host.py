@@ -18,7 +18,6 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import orjson
@@ -118,7 +117,10 @@ class Forks:
 
     def _fork(self) -> bool:
         """Make one checker; returns False at the end of the control socket."""
-        order, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
+        try:
+            order, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
+        except ConnectionResetError:  # the other end went without having read everything
+            return False
         if not order:
             return False
         with socket.socket(fileno=descriptors[0]) as sock, suppress(OSError):  # no process: the socket's end says so
@@ -137,10 +139,10 @@ class Forks:
                 inherited.close()
             os.setpgid(0, 0)  # so that what a check starts ends with it
             _on_parents_death(signal.SIGKILL)
-            _limit_memory(self._memory_bytes)
+            memory = Memory(self._memory_bytes)
             if os.getppid() == parent:
                 sock.sendall(HELLO.pack(os.getpid()))
-                asyncio.run(_check_rows(sock, self._environment))
+                asyncio.run(_check_rows(sock, self._environment, memory))
                 code = 0
         except BaseException:  # nothing may lead back into the template's loop
             traceback.print_exc()
@@ -156,7 +158,33 @@ class Forks:
                 _report(self._control, {"pid": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-async def _check_rows(sock: socket.socket, environment: NearResources) -> None:
+class Memory:
+    """This process's address space, limited from here on.
+
+    A check that finds no more fails, so a process that earlier checks left large ends before it gets there.
+
+    Args:
+        more_bytes: What there may be beyond what there is now.
+    """
+
+    def __init__(self, more_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would take longer than many checks
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else None
+        self._page_bytes = resource.getpagesize()
+        self._enough_bytes = self._bytes() + more_bytes // 2
+        if self._statm is not None:
+            limit = self._bytes() + more_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    def is_used_up(self) -> bool:
+        """Whether more than half of it is taken while no check runs."""
+        return self._bytes() > self._enough_bytes
+
+    def _bytes(self) -> int:
+        return 0 if self._statm is None else int(os.pread(self._statm, 32, 0).split()[0]) * self._page_bytes
+
+
+async def _check_rows(sock: socket.socket, environment: NearResources, memory: Memory) -> None:
     """Score rows one after another; waiting for the next holds nothing up, as there is nothing else here."""
     while header := _exactly(sock, ASKED.size):
         length, delta = ASKED.unpack(header)
@@ -166,7 +194,7 @@ async def _check_rows(sock: socket.socket, environment: NearResources) -> None:
             status, body = await environment.call("/verify", row, {}, None, delta=delta)
         except MemoryError:  # outside the environment's own code
             status, body = OUT_OF_MEMORY, b""
-        sock.sendall(ANSWERED.pack(len(body), status) + body)
+        sock.sendall(ANSWERED.pack(len(body), status, memory.is_used_up()) + body)
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:
@@ -192,15 +220,6 @@ def _kill_group(pid: int) -> None:
 def _on_parents_death(signum: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signum)
-
-
-def _limit_memory(more_bytes: int) -> None:
-    """Limit address space to what there is now and `more_bytes`; core dumps would take longer than checks."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + more_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class CheckPool:
             for timer in timers:
                 timer.cancel()
             self._slow -= checker.slow
-            if answer is None or answer[0] == OUT_OF_MEMORY or checker.slow:
+            if answer is None or answer[0] == OUT_OF_MEMORY or checker.slow or checker.retires:
                 checker.kill()  # also when nobody waits for the answer any more
             else:
                 self._offer(checker)

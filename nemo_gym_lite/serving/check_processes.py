@@ -28,14 +28,20 @@ HELLO = struct.Struct("!I")
 ASKED = struct.Struct("!I?")
 """Before a row: its length in bytes, and whether the reply may leave out the echo of the request."""
 
-ANSWERED = struct.Struct("!IH")
-"""Before a reply: its length in bytes, and its HTTP status."""
+ANSWERED = struct.Struct("!IH?")
+"""Before a reply: its length in bytes, its HTTP status, and whether it is the process's last."""
 
 OUT_OF_MEMORY = 507
 """Status of a check that asked for more memory than it may have."""
 
 Answer = tuple[int, bytes]
 """Status and body, as a server would reply them."""
+
+_LOAD_S = 600.0
+"""Seconds that an environment may take to load."""
+
+_FORK_S = 60.0
+"""Seconds until a copy must have said hello; one may hang that was made while another thread held a lock."""
 
 _END_S = 5.0
 """Seconds that a template gets to end its checkers and itself."""
@@ -51,6 +57,7 @@ class Checker(asyncio.Protocol):
 
     Attributes:
         pid: Process id, which is also its process group's; 0 until it said hello.
+        retires: Whether it has given its last answer, because it has grown.
         slow: Whether its check was moved out of the way of the others.
         overran: Whether it was killed because its check took too long.
     """
@@ -58,7 +65,7 @@ class Checker(asyncio.Protocol):
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.pid = 0
-        self.slow = self.overran = False
+        self.retires = self.slow = self.overran = False
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[int] = loop.create_future()
@@ -114,10 +121,11 @@ class Checker(asyncio.Protocol):
             return
         if len(self._read) < ANSWERED.size:
             return
-        length, status = ANSWERED.unpack_from(self._read)
+        length, status, retires = ANSWERED.unpack_from(self._read)
         if len(self._read) >= ANSWERED.size + length:
             body = bytes(memoryview(self._read)[ANSWERED.size :])
             self._read.clear()
+            self.retires = retires
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result((status, body))
 
@@ -182,7 +190,10 @@ class Template:
         try:
             data = orjson.dumps(order, default=str, option=orjson.OPT_NON_STR_KEYS)
             writer.writelines([ORDER.pack(len(data)), data])
-            report = orjson.loads(await reader.readline() or b"{}")
+            async with asyncio.timeout(_LOAD_S):
+                report = orjson.loads(await reader.readline() or b"{}")
+        except TimeoutError:
+            report = {"error": f"it did not load within {_LOAD_S:g} s"}
         except BaseException:  # whatever it was, the process must not stay
             await template.close()
             raise
@@ -207,11 +218,15 @@ class Template:
                 ours.close()
                 raise FailedCallError("verify_failed", f"no process for checks can be started: {error}") from error
         _, checker = await asyncio.get_running_loop().create_unix_connection(Checker, sock=ours)
+        ready = False
         try:
-            ready = await checker.ready
-        except asyncio.CancelledError:
-            checker.close()
-            raise
+            async with asyncio.timeout(_FORK_S):
+                ready = await checker.ready
+        except TimeoutError as error:
+            raise FailedCallError("verify_failed", "no process for checks can be started: the new one hangs") from error
+        finally:
+            if not ready:
+                checker.close()
         if not ready:
             raise FailedCallError("verify_failed", "no process for checks can be started: the new one ended at once")
         self._checkers[checker.pid] = checker

@@ -91,6 +91,13 @@ async def test_the_environment_is_loaded_once_for_all_processes(check):
     assert len({verdict["pid"] for verdict in verdicts}) >= 3
 
 
+async def test_a_process_that_checks_left_large_ends_before_it_fails_a_row(check):
+    async with placed(environment(verify_pool={"processes": 1, "memory_mb": 512}), "near") as client:
+        verdicts = [await check(client, "leaks") for _ in range(12)]
+
+    assert len({verdict["pid"] for verdict in verdicts}) >= 2
+
+
 async def test_a_check_that_waits_in_line_loses_none_of_its_time(side, check):
     pool = {"processes": 1, "memory_mb": 512}
     async with placed(environment(verify_pool=pool), side, Deadlines(verify_s=0.6)) as client:

@@ -57,6 +57,8 @@ class Hazards(SimpleResourcesServer):
                 os._exit(3)
             case "allocates":
                 self.kept.append(bytearray(8 * 2**30))
+            case "leaks":
+                self.kept.append(bytearray(64 * 2**20))
             case "starts another":
                 subprocess.Popen(["sleep", "987"])
                 time.sleep(60)
