@@ -92,7 +92,7 @@ class EndpointPool:
             until_s: Clock time, in seconds, up to which waiting makes sense.
 
         Raises:
-            NoHealthyEndpointError: All endpoints have been down for `patience_s`, or none opens before
+            NoHealthyEndpointError: All endpoints have been down for `patience_s`, or none opened before
                 `until_s`.
         """
         now = self._clock.now()
@@ -175,6 +175,7 @@ class EndpointPool:
                 self._homes.settle(session_id, home)
         home.in_flight += 1
         home.breaker.send(now)
+        home.window.send(home.in_flight)
         return home
 
     async def _wait(self, session_id: str, avoid: Collection[EndpointState], until_s: float) -> EndpointState:
@@ -196,17 +197,11 @@ class EndpointPool:
         while waiter := self._queue.first():
             if state := self._place(waiter.session_id, waiter.avoid, now):
                 self._queue.grant(state)
-            elif self._is_hopeless(waiter.until_s, now):
+            elif now >= min(waiter.until_s, self._patience_ends_s()):
                 self._queue.refuse(self._no_healthy_endpoint())
             else:
                 break
         self._queue.ring_at(self._next_change_s(waiter.until_s, now) if waiter else float("inf"))
-
-    def _is_hopeless(self, until_s: float, now: float) -> bool:
-        """Whether nothing can open until `until_s`; what takes an answer may open at any time."""
-        if now >= min(until_s, self._patience_ends_s()):
-            return True
-        return all(until_s < state.next_change_s() < float("inf") for state in self.states)
 
     def _next_change_s(self, until_s: float, now: float) -> float:
         """When the passing of time alone may change what a request that waits until `until_s` gets."""

@@ -122,19 +122,20 @@ class Router:
         """An endpoint that takes the request now, and the limiter's ticket for it."""
         while True:
             state = await self.pool.acquire(session_id, avoid, budget.ends_s)
-            if self._limiter is None:
-                return state, None
-            asked_s = self._clock.now()
-            try:
-                ticket = await self._limiter.admit(size)
-            except BaseException:  # cancelled while it waited
-                self.pool.abandoned(state)
-                raise
-            budget.began_s += self._clock.now() - asked_s  # limits of our own cost a call nothing
+            ticket = None
+            if self._limiter is not None:
+                asked_s = self._clock.now()
+                try:
+                    ticket = await self._limiter.admit(size)
+                except BaseException:  # cancelled while it waited
+                    self.pool.abandoned(state)
+                    raise
+                budget.began_s += self._clock.now() - asked_s  # limits of our own cost a call nothing
             if not self.pool.is_paused(state):
                 return state, ticket
-            self._limiter.withdraw(ticket)  # the endpoint has asked for patience meanwhile
-            self.pool.abandoned(state)
+            self.pool.abandoned(state)  # it has asked for patience since it was chosen
+            if self._limiter is not None:
+                self._limiter.withdraw(ticket)
 
     def _at(self, state: EndpointState) -> Endpoint:
         """The endpoint of a state; one that has joined is asked like the others."""

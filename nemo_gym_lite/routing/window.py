@@ -20,6 +20,10 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 8.0
 """Bounds of the pauses after refusals that name no time."""
 
+EASING = 0.25
+"""A pause in which nothing got through doubles the next one; so much of a doubling is taken back by one that was long
+enough. So pauses stay near what the endpoint needs."""
+
 
 @dataclass(slots=True)
 class Window:
@@ -33,12 +37,17 @@ class Window:
     limit: float = math.inf
     pause_until_s: float = 0.0
     _pause_began_s: float = -math.inf
-    _step: int = -1  # how often in a row a pause was too short
+    _step: float = -1.0  # doublings of the first pause
     _answered: int = 0  # since the last pause began
+    _peak: int = 0  # most requests at a time since the last pause began
 
     def has_room(self, in_flight: int, now_s: float) -> bool:
         """Whether one more request may go there."""
-        return in_flight < self.limit and self.pause_until_s <= now_s
+        return in_flight <= self.limit - 1.0 and self.pause_until_s <= now_s
+
+    def send(self, in_flight: int) -> None:
+        """A request goes there; `in_flight` counts it."""
+        self._peak = max(self._peak, in_flight)
 
     def answer(self, in_flight: int) -> None:
         """A request was answered; `in_flight` counts it."""
@@ -60,15 +69,16 @@ class Window:
             rng: Source of the jitter.
         """
         if sent_s > self._pause_began_s:
-            self.limit = min(self.limit, in_flight)
+            self.limit = min(self.limit, self._peak)
+            self._peak = in_flight
             self._begin_pause(now_s, rng)
         self.limit = max(1.0, self.limit - 1.0)
         if retry_after_s is not None:
             self.pause_until_s = max(self.pause_until_s, now_s + retry_after_s)
 
     def _begin_pause(self, now_s: float, rng: random.Random) -> None:
-        self._step = max(0, self._step - 1) if self._answered else self._step + 1
+        self._step = max(0.0, self._step - EASING) if self._answered else self._step + 1.0
         self._answered = 0
         self._pause_began_s = now_s
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._step, 30))
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._step, 30.0))
         self.pause_until_s = max(self.pause_until_s, now_s + rng.uniform(pause_s / 2, pause_s))

@@ -272,11 +272,15 @@ async def test_patience_does_not_run_out_while_an_endpoint_only_asks_for_time(so
     assert (await waiting).base_url == A
 
 
-async def test_a_pause_that_outlasts_the_call_fails_it_at_once(sole, clock):
+async def test_a_pause_that_outlasts_a_call_ends_it_when_its_time_is_up_and_not_before(sole, clock):
     await send(sole, "s1", error("rate_limited", 429, retry_after_s=3600.0))
+    waiting = asyncio.ensure_future(sole.acquire("s1", until_s=clock.now() + 600.0))
+    await clock.advance(599.0)
+    assert not waiting.done()
 
+    await clock.advance(1.0)
     with pytest.raises(NoHealthyEndpointError) as caught:
-        await sole.acquire("s1", until_s=clock.now() + 600.0)
+        await waiting
     assert caught.value.failure_class == "rate_limited"
 
 
@@ -351,3 +355,99 @@ async def test_an_endpoint_that_flutters_does_not_fill_the_log(pool, clock, capl
         clock.seconds += 1.0
 
     assert sum("is out" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_after_a_refusal_few_requests_go_at_a_time_and_the_calls_that_began_first_go_first(sole, clock):
+    leased = [await sole.acquire(f"s{n}") for n in range(20)]
+    for n in range(19):
+        sole.failed(f"s{n}", leased[n], error("rate_limited", 429))
+    order = []
+
+    async def wait(n):
+        await sole.acquire(f"s{n}", until_s=clock.now() + 100.0 + n)
+        order.append(n)
+
+    waiting = [asyncio.ensure_future(wait(n)) for n in reversed(range(20))]
+    await clock.advance(1.0)
+    assert order == []  # one is still out, and the endpoint took one
+
+    sole.succeeded(leased[19])
+    await settle()
+    assert order == [0]
+    while len(order) < 20:
+        sole.succeeded(leased[0])
+        await settle()
+    assert order == list(range(20))
+    await asyncio.gather(*waiting)
+
+
+async def test_a_session_leaves_an_endpoint_that_is_overloaded_past_the_margin_and_none_within(clock):
+    pool = EndpointPool([A, B], clock, margin=4, rng=random.Random(0))
+    home = await pool.acquire("s1")
+    home.in_flight = 4
+    assert await send(pool, "s1") == home.base_url
+
+    home.in_flight = 5
+    moved = await send(pool, "s1")
+    assert moved != home.base_url
+    home.in_flight = 0
+    assert await send(pool, "s1") == moved
+
+
+async def test_sessions_do_not_move_to_an_endpoint_that_is_out_or_asks_for_patience(pool, clock):
+    home = await pool.acquire("s1")
+    home.in_flight = 100
+    other = next(state for state in pool.states if state is not home)
+    other.window.limit = 5.0
+    assert await send(pool, "s1") == home.base_url
+
+    other.window.limit = float("inf")
+    await take_down(pool, other.base_url)
+    clock.seconds += 5.0
+    assert await send(pool, "s1") == home.base_url
+
+
+async def test_an_endpoint_that_joins_gets_requests_and_one_that_leaves_gets_none_but_is_waited_for(pool, clock):
+    held = await pool.acquire("s1")
+    stays = A if held.base_url == B else B
+    pool.update([stays, "http://c/v1"])
+
+    assert {await send(pool, f"t{n}") for n in range(20)} == {stays, "http://c/v1"}
+    assert await send(pool, "s1") != held.base_url
+    assert [each.state for each in pool.snapshot()] == ["up", "up", "leaving"]
+    pool.succeeded(held)
+    assert [each.base_url for each in pool.snapshot()] == [stays, "http://c/v1"]
+
+
+async def test_requests_that_wait_for_the_last_endpoint_go_to_one_that_joins(sole, clock):
+    await take_down(sole, A)
+    waiting = asyncio.ensure_future(sole.acquire("s1"))
+    await settle()
+    sole.update([A, B])
+
+    assert (await waiting).base_url == B
+
+
+async def test_a_probe_that_was_accepted_where_connections_were_refused_brings_the_endpoint_back_before_it_answers(
+    pool, clock
+):
+    await take_down(pool, A)
+    other = await pool.acquire("s0")
+    clock.seconds += 2.0
+    probe = await pool.acquire("s1")
+    assert probe.base_url == A
+    assert (await pool.acquire("s2")) is other
+
+    clock.seconds += 2.0
+    assert (await pool.acquire("s3")).base_url == A
+
+
+async def test_a_snapshot_says_how_each_endpoint_is_doing(pool, clock):
+    await send(pool, "s1", error("rate_limited", 429, retry_after_s=5.0))
+    await send(pool, "s2")
+    await take_down(pool, B)
+    paused, down = sorted(pool.snapshot(), key=lambda each: each.base_url)
+
+    assert (down.state, down.last_error) == ("down", "it failed")
+    assert paused.state in {"paused", "up"}
+    assert sum(each.answered for each in (paused, down)) == 1
