@@ -11,7 +11,7 @@ from benchmarks.soak.verdict import Line, Panel, Picture
 
 WIDTH_IN, PANEL_IN = 9.0, 2.4
 COLOURS = ("#3366aa", "#ee7733", "#228866", "#aa3377", "#66aadd", "#999933", "#774411", "#555555")
-MARK_STYLES = ("-.", ":", "--")
+MARK_STYLES = (":", "-.", "--")
 LEVEL_STYLES = ("--", ":")
 LEVEL_COLOUR, MARK_COLOUR, SPAN_COLOUR = "#cc3311", "#777777", "#eeeeee"
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -60,11 +60,8 @@ def _draw_panel(panel: Panel, axis: Any) -> None:
         ends = axis.get_xaxis_transform()
         axis.vlines(moments, 0, 1, color=MARK_COLOUR, linewidth=1.0, linestyle=style, label=name, transform=ends)
     axis.set_ylabel(panel.y)
-    if panel.log:
-        axis.set_yscale("log")
-    else:
-        axis.set_ylim(bottom=0)
-        axis.margins(y=0.15)
+    highest = max([*(height for height, _ in panel.levels), *(value for line in panel.lines for value in line.y)])
+    axis.set_ylim(0, 1.1 * highest or 1)
     for (height, name), style in zip(panel.levels, LEVEL_STYLES, strict=False):
         axis.axhline(height, color=LEVEL_COLOUR, linewidth=1.1, linestyle=style, label=name)
     axis.yaxis.set_major_formatter("{x:,g}")

@@ -87,7 +87,6 @@ class Panel:
         levels: (height, name) of horizontal lines.
         marks: (second, name) of moments.
         spans: (from, to, name) of times.
-        log: Whether the vertical axis is logarithmic.
     """
 
     y: str
@@ -95,7 +94,6 @@ class Panel:
     levels: Sequence[tuple[float, str]] = ()
     marks: Sequence[tuple[float, str]] = ()
     spans: Sequence[tuple[float, float, str]] = ()
-    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
