@@ -3,12 +3,10 @@
 import sys
 from typing import Any
 
-from nemo_gym_lite import episode
-from nemo_gym_lite.agents import simple_agent
+from nemo_gym_lite.agents import simple_agent  # noqa: F401 - loaded here, so that it is blinded too
 from nemo_gym_lite.cli import collect_rollouts
-from nemo_gym_lite.rollouts import collection, player
+from nemo_gym_lite.rollouts import player, playing
 from nemo_gym_lite.rollouts.progress import Tally
-from nemo_gym_lite.routing import router
 from nemo_gym_lite.routing.call_stats import CallStats
 
 
@@ -47,15 +45,16 @@ def nothing(*_: Any) -> None:
 
 def blind() -> None:
     """Take out of this process what notes and looks."""
-    for module in (simple_agent, router, episode):
+    for module in [module for name, module in sys.modules.items() if name.startswith("nemo_gym_lite")]:
         for name in ("at_stage", "at_turn", "at_endpoint"):
             if hasattr(module, name):
                 setattr(module, name, nothing)
     replaced: list[tuple[Any, str, Any]] = [
         (player, "Episodes", NoEpisodes),
-        (collection, "Watch", NoWatch),
+        (playing, "Watch", NoWatch),
         (CallStats, "add", nothing),
         (Tally, "count_tokens", nothing),
+        (Tally, "count_time", nothing),
     ]
     for owner, name, substitute in replaced:
         setattr(owner, name, substitute)

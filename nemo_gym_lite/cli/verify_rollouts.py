@@ -1,6 +1,7 @@
 """`ng_verify_rollouts`: stored rollouts in, scored rollouts out, every one exactly once."""
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ def main() -> int:
 def _verify(argv: Sequence[str]) -> int:
     if asks_for_help(argv):
         return print_help(VerifyOptions, "ng_verify_rollouts")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # answered once checks run; until then it must not kill
     composed = compose(argv, VerifyOptions, needs_servers=False)
     stored = read_stored(composed.options.input_path())
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])

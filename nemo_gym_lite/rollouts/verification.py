@@ -12,6 +12,7 @@ from uuid import uuid4
 import aiohttp
 
 from nemo_gym_lite.clients import Json, ResourcesClient
+from nemo_gym_lite.episode import at_stage
 from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.connect import Clients
@@ -24,7 +25,7 @@ from nemo_gym_lite.rollouts.owed import still_owed
 from nemo_gym_lite.rollouts.own_metrics import write_all_metrics
 from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.playing import Playing, PlaySettings
-from nemo_gym_lite.rollouts.progress import Tally
+from nemo_gym_lite.rollouts.progress import Tally, say
 from nemo_gym_lite.rollouts.record import open_manifest_of
 from nemo_gym_lite.rollouts.stored import REWARD_BEFORE, Stored
 from nemo_gym_lite.rollouts.ticker import Ticker
@@ -44,6 +45,7 @@ class StoredAgent:
     async def run(self, row: Json) -> Json:
         """The verdict over a row, which is the task as asked and its `response`."""
         asked = {name: value for name, value in row.items() if name not in ("usage", REWARD_BEFORE)}
+        at_stage("verify")
         return await self._resources.open(uuid4().hex).verify(asked)
 
     async def close(self) -> None:
@@ -143,6 +145,10 @@ class Verification:
         """End early; see `Collector.stop`."""
         if self._playing is not None:
             self._playing.stop()
+
+    def tell(self) -> None:
+        """Print what goes on now: the limit, the oldest checks."""
+        say("checks have not begun" if self._playing is None else self._playing.table())
 
     async def run(self, clients: Clients, http: aiohttp.ClientSession) -> Verified:
         """Score what is owed, then write metrics and manifest.

@@ -46,7 +46,8 @@ async def verify(composed: Composed[VerifyOptions], stored: Stored) -> Verified:
             say("stopping: checks in flight may finish; press Ctrl-C again to cancel them")
             verification.stop()
 
-        with answering(asyncio.get_running_loop(), {signal.SIGINT: stop, signal.SIGTERM: stop}):
+        answers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGUSR1: verification.tell}
+        with answering(asyncio.get_running_loop(), answers):
             return await verification.run(clients, http)
 
 

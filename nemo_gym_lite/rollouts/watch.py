@@ -81,7 +81,9 @@ class Watch:
         vitals, tally = self._vitals(), self._tally
         why = f" ({reason})" if (reason := self._why()) else ""
         lines = [
-            as_text(endpoint_table(vitals.endpoints)) if vitals.endpoints else "the models are served: see ng_status",
+            as_text(endpoint_table(vitals.endpoints))
+            if vitals.endpoints
+            else "no endpoint is called from here; ng_status shows those of served models",
             f"{tally.ended}/{tally.total} rollouts, {tally.postfix()}",
             f"limit: {tally.limit} in flight{why}; event loop lag: {vitals.loop_lag_s:.2f} s",
             "the oldest rollouts:" if vitals.oldest else "no rollout is in flight",

@@ -5,6 +5,7 @@ import signal
 from contextlib import asynccontextmanager
 
 import aiohttp
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from responses_api_models.simulated_model.settings import Faults, Latency
@@ -44,12 +45,14 @@ async def collecting(workspace, *words):
         await asyncio.wait_for(child.communicate(), 30)
 
 
-async def test_a_hanging_tail_is_named_and_a_signal_shows_the_endpoints(workspace, engines):
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hanging_tail_is_named_and_a_signal_shows_the_endpoints(workspace, engines, workers):
     [quick] = await engines()
     [stuck] = await engines(faults=Faults(hang=1.0))
     workspace.points_to(quick.base_url, stuck.base_url)
     workspace.write_tasks("tasks.jsonl", 40)
-    words = arguments(input_jsonl_fpath="tasks.jsonl", concurrency=8, watchdog_s=2, metrics_port=0)
+    options = {"concurrency": 8, "watchdog_s": 2, "metrics_port": 0, "num_workers": workers}
+    words = arguments(input_jsonl_fpath="tasks.jsonl", **options)
     workspace.environment = {"COLUMNS": "200"}
     async with collecting(workspace, *words) as (child, until):
         url = (await until("metrics on ")).split("metrics on ")[1].split()[0]
