@@ -32,6 +32,9 @@ _MAX_FAILED_STARTS = 5
 _SILENCE_S = 60.0
 """Seconds beyond the deadline of a check after which a worker that says nothing is taken for hung."""
 
+_START_S = 300.0
+"""Seconds until a worker must be ready; some environments load data first."""
+
 _LOOK_S = 1.0
 
 
@@ -227,7 +230,8 @@ class WorkerCrew:
             await asyncio.sleep(_LOOK_S)
             for worker in self._workers:
                 worker.silent_s += _LOOK_S
-                if worker.silent_s > self._silence_s:
-                    self._show(f"worker {worker.number} has said nothing for {self._silence_s:g} s and is ended")
+                patience_s = self._silence_s if worker.was_ready else _START_S
+                if worker.silent_s > patience_s:
+                    self._show(f"worker {worker.number} has said nothing for {patience_s:g} s and is ended")
                     worker.signal(signal.SIGKILL)
                     worker.silent_s = 0.0

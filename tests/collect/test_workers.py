@@ -6,11 +6,20 @@ import os
 import signal
 from collections import Counter
 
+from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.interpolation import resolved
+from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.rollouts import workers as crews
+from nemo_gym_lite.rollouts.options import CollectOptions
+from nemo_gym_lite.rollouts.plan import Spec
+from nemo_gym_lite.rollouts.ticker import Ticker
+from nemo_gym_lite.rollouts.worker import Setup
 from tests.collect.test_kills import alive
 from tests.collect.workspace import arguments, children_of, identities
 
 ROWS_KILLED = 1500
 KILL_EVERY_S = 0.5
+MOST_KILLS = 16
 
 FRAGILE = """
 import os, signal, sys
@@ -89,7 +98,7 @@ async def test_workers_that_are_killed_over_and_over_lose_nothing(workspace, eng
     while not said.done():
         before = engine.stats.calls
         await asyncio.wait({said}, timeout=KILL_EVERY_S)
-        if engine.stats.calls > before and not said.done():  # they have begun to play
+        if engine.stats.calls > before and kills < MOST_KILLS and not said.done():  # they have begun to play
             with contextlib.suppress(ProcessLookupError, FileNotFoundError, IndexError):  # it has just ended
                 os.kill(children_of(child.pid)[kills % 2], signal.SIGKILL)
                 kills += 1
@@ -219,3 +228,22 @@ async def test_workers_end_as_they_should_and_are_told_of_a_changed_list_of_endp
     assert b"was killed" not in err
     assert second.stats.calls > 50
     assert first.stats.calls + second.stats.calls == 400
+
+
+async def test_a_worker_that_hangs_is_replaced_and_its_rollouts_are_played(workspace, engines, monkeypatch):
+    monkeypatch.chdir(workspace.path)
+    monkeypatch.setattr(crews, "_SILENCE_S", 2.0)
+    [engine] = await engines(latency={"ttft_s": 0.2})
+    workspace.points_to(engine.base_url)
+    tree = resolved(compose(arguments(), CollectOptions).tree)
+    setup = Setup(tree, ["gsm8k_simple_agent"], True, Deadlines(verify_s=1.0), True, 2)
+    row = {"responses_create_params": {"input": "How much is 1 plus 1?"}, "expected_answer": "2"}
+    specs = [Spec(row, "key", n, 0, "gsm8k_simple_agent", n) for n in range(10)]
+    said = []
+    async with crews.WorkerCrew(setup, Ticker(), said.append) as crew:
+        os.kill(children_of(os.getpid())[0], signal.SIGSTOP)
+
+        lines = await asyncio.gather(*map(crew.play, specs))
+
+    assert [line.failure_class for line in lines] == [None] * len(specs)
+    assert any("has said nothing for 3 s and is ended" in line for line in said)
