@@ -85,6 +85,8 @@ def _merge_failures(parts: list[Part], files: OutputFiles) -> int:
 def _own_metrics(rollouts: Path, metrics: RunMetrics, config: Json) -> dict[str, Json | None]:
     own: dict[str, Json | None] = {}
     for name, agent in metrics.agents.items():
+        if not agent.has("reward"):  # its rollouts are scored later
+            continue
         try:
             own[name] = own_metrics_apart(rollouts, name, agent.count, config)
         except Exception as error:  # an environment's metrics are an extra: its bug must not cost ours

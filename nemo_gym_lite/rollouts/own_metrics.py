@@ -50,6 +50,8 @@ async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Cl
     """
     own = {}
     for name, agent in metrics.agents.items():
+        if not agent.has("reward"):  # its rollouts are scored later
+            continue
         try:
             own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
         except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's

@@ -45,23 +45,21 @@ def check(row, response):
     return verify
 
 
-@pytest.mark.parametrize(
-    ("hazard", "cause", "message"),
-    [
-        ("spins", "timeout", "verify of hazards took longer than 0.5 s"),
-        ("crashes", "crash", "verify of hazards crashed with SIGSEGV"),
-        ("exits", "crash", "its process exited with code 3"),
-        ("allocates", "out_of_memory", "needed more than 512 MB of memory"),
-    ],
-)
-async def test_a_check_that_ends_badly_fails_by_its_cause_and_the_next_is_checked(side, check, hazard, cause, message):
-    async with placed(environment(), side) as client:
-        with pytest.raises(FailedCallError, match=message) as failure:
-            await check(client, hazard)
-        after = await check(client)
+ENDS_BADLY = [
+    ("spins", "timeout", "verify of hazards took longer than 0.5 s"),
+    ("crashes", "crash", "verify of hazards crashed with SIGSEGV"),
+    ("exits", "crash", "its process exited with code 3"),
+    ("allocates", "out_of_memory", "needed more than 512 MB of memory"),
+]
 
-    assert (failure.value.failure_class, failure.value.cause) == ("verify_failed", cause)
-    assert after["reward"] == 1.0
+
+async def test_a_check_that_ends_badly_fails_by_its_cause_and_the_next_is_checked(side, check):
+    async with placed(environment(), side) as client:
+        for hazard, cause, message in ENDS_BADLY:
+            with pytest.raises(FailedCallError, match=message) as failure:
+                await check(client, hazard)
+            assert (failure.value.failure_class, failure.value.cause) == ("verify_failed", cause)
+            assert (await check(client))["reward"] == 1.0
 
 
 async def test_what_a_check_raises_is_told_as_without_a_pool(side, check):
