@@ -22,7 +22,7 @@ from nemo_gym_lite.rollouts.worker import Setup
 from nemo_gym_lite.rollouts.workplace import Workplace
 from nemo_gym_lite.serving.child import Show
 
-_BACKOFF_S, _BACKOFF_CAP_S = 0.25, 8.0
+_BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 """Before a worker that did nothing in its life is started again; doubles with each such life. One that delivered
 anything is started at once."""
 

@@ -17,7 +17,7 @@ from nemo_gym_lite.rollouts.worker import Setup
 from tests.collect.test_kills import alive
 from tests.collect.workspace import arguments, children_of, identities
 
-ROWS_KILLED = 1500
+ROWS_KILLED = 1200
 KILL_EVERY_S = 0.5
 MOST_KILLS = 16
 
