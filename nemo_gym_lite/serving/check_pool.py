@@ -151,6 +151,9 @@ class CheckPool:
         try:
             async with self._starting:
                 template = await self._whole_template()
+            if template is None:
+                self._places -= 1
+                return
             checker = await template.fork()
         except FailedCallError as error:
             self._places -= 1
@@ -159,11 +162,12 @@ class CheckPool:
             checker.gone.add_done_callback(lambda _: self._miss(checker))
             self._offer(checker)
 
-    async def _whole_template(self) -> Template:
+    async def _whole_template(self) -> Template | None:
+        """The template; None if there is none and no row that would need it."""
         if self._template is not None and self._template.gone:
             await self._template.close()
             self._template = None
-        if self._template is None:
+        if self._template is None and self._waiting:
             order = {"name": self._name, "memory_bytes": self._settings.memory_mb * 2**20, "tree": self._tree}
             self._template = await Template.start(self._name, order)
         return self._template
