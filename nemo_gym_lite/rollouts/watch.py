@@ -65,7 +65,7 @@ class Watch:
             self._told_lag_s = vitals.loop_lag_s
             say(
                 f"warning: nothing moved for {vitals.loop_lag_s:.1f} s, because code in the collector blocked it; "
-                "an environment that computes for long belongs into a process of its own: `placement: far`"
+                "an environment that computes for long belongs into other processes: `verify_pool`, `placement: far`"
             )
 
     def close(self) -> None:
