@@ -1,25 +1,27 @@
-"""What it costs to see a run: CPU per near single-turn rollout with everything on and with everything off.
+"""What it costs to see a run: CPU per near single-turn rollout with open eyes and with closed ones.
 
-On: episodes note turn, stage and endpoint, calls are counted, the watch looks each second, and a reader takes the page
-of metrics each second, fifteen times as often as Prometheus does. Off: `unobserved.py`. The two take turns, and of
-each side the quietest runs count, because a busy machine makes CPU dearer and never cheaper.
+Open: episodes note turn, stage and endpoint, calls are counted, the watch looks each second, and a reader takes the
+page of metrics each second, fifteen times as often as Prometheus does. Closed: none of it, see `blinking.py`.
 """
 
 import argparse
-import sys
 import tempfile
 import threading
 import time
 import timeit
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from socket import socket
+from statistics import median, quantiles
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import orjson
+
 from benchmarks.bench import Bench, Scenario, running_engine
-from benchmarks.measured import Usage, command_of, slope
+from benchmarks.measured import command_of
 from nemo_gym_lite.clock import SystemClock
 from nemo_gym_lite.episode import Episodes, at_endpoint, at_stage, at_turn
 from nemo_gym_lite.rollouts.families import page
@@ -30,74 +32,75 @@ from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.pool import EndpointPool
 
 BAR_PERCENT = 3
+NEAR = Scenario("single turn, near", resources="near")
 
 
-class Seen(Bench):
-    """Plays rollouts with everything on, and reads their metrics."""
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """CPU per rollout in milliseconds, of the stretches of one run.
+
+    Attributes:
+        on_ms: With open eyes, median.
+        off_ms: With closed ones, median.
+        percents: How much more each stretch with open eyes cost than those beside it.
+    """
+
+    on_ms: float
+    off_ms: float
+    percents: list[float]
+
+    @property
+    def percent(self) -> float:
+        """How much more seeing costs, median."""
+        return median(self.percents)
+
+
+class Blinking(Bench):
+    """Plays rollouts with eyes open and closed in turn, and reads their metrics."""
 
     port = 0
 
-    def read_metrics(self, until: threading.Event) -> None:
-        """Take the page once a second, as long as there is one."""
-        while not until.wait(1.0):
-            with suppress(URLError, OSError), urlopen(f"http://127.0.0.1:{self.port}/metrics") as page:
-                page.read()
+    def cost(self, rows: int, scenario: Scenario = NEAR) -> Costs:
+        """Play one run of `rows` rollouts, some ten thousand for a figure that can be trusted."""
+        ended = threading.Event()
+        reader = threading.Thread(target=self._read_metrics, args=(ended,))
+        reader.start()
+        try:
+            self.play(scenario, rows)
+        finally:
+            ended.set()
+            reader.join()
+        stretches: list[float] = orjson.loads((self.workdir / "blinks.json").read_bytes())
+        beside = zip(stretches[0::2], stretches[1::2], stretches[2::2], strict=False)
+        percents = [100 * ((before + after) / 2 / closed - 1) for before, closed, after in beside]
+        return Costs(median(stretches[0::2]), median(stretches[1::2]), percents)
+
+    def _read_metrics(self, ended: threading.Event) -> None:
+        while not ended.wait(1.0):
+            with suppress(URLError, OSError), urlopen(f"http://127.0.0.1:{self.port}/metrics") as reply:
+                reply.read()
 
     def _command(self, scenario: Scenario, tasks: Path, results: Path, rows: int) -> list[str]:
         with socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        return [*super()._command(scenario, tasks, results, rows), f"+metrics_port={self.port}"]
+        words = super()._command(scenario, tasks, results, rows)[len(command_of("")) :]
+        return [*command_of("benchmarks.blinking"), *words, f"+metrics_port={self.port}"]
 
 
-class Unseen(Bench):
-    """Plays rollouts that nobody watches."""
-
-    def _command(self, scenario: Scenario, tasks: Path, results: Path, rows: int) -> list[str]:
-        words = super()._command(scenario, tasks, results, rows)
-        return [*command_of("benchmarks.unobserved"), *words[len(command_of("")) :]]
-
-
-def main() -> int:
+def main() -> None:
     """Measure and print; a missed bar is shown and is no failure: the machine may be busy."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--rows", type=int, default=10_000, help="rows of the long run of each side")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each side")
-    parser.add_argument("--concurrency", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=60_000, help="rollouts to play")
     options = parser.parse_args()
-    scenario = Scenario("single turn, near", resources="near", concurrency=options.concurrency)
     with tempfile.TemporaryDirectory(prefix="ng-seen-") as folder, running_engine() as url:
-        seen, unseen = Seen(Path(folder), url), Unseen(Path(folder), url)
-        ended = threading.Event()
-        threading.Thread(target=seen.read_metrics, args=(ended,), daemon=True).start()
-        costs = measure(seen, unseen, scenario, options.rows, options.rounds)
-        ended.set()
-    (on_ms, on_all), (off_ms, off_all) = costs["on"], costs["off"]
-    print(f"on  {on_ms:.4f} ms CPU per rollout; rounds {on_all}")
-    print(f"off {off_ms:.4f} ms CPU per rollout; rounds {off_all}")
-    print(f"seeing costs {1e3 * (on_ms - off_ms):.1f} us, {100 * (on_ms / off_ms - 1):.1f} % (bar {BAR_PERCENT} %)")
+        costs = Blinking(Path(folder), url).cost(options.rows)
+    low, middle, high = quantiles(costs.percents, n=4)
+    print(f"CPU per rollout: {costs.on_ms:.4f} ms with open eyes, {costs.off_ms:.4f} ms with closed ones")
+    print(f"seeing costs {middle:.1f} % (quartiles {low:.1f} and {high:.1f}, {len(costs.percents)} pairs of stretches;")
+    print(f"bar {BAR_PERCENT} %)")
     print(f"timed alone: {noted_us():.1f} us for each rollout, {looked_us():.0f} us for each look, one a second,")
     print(f"{read_us():.0f} us for each page of metrics, which Prometheus takes every 15 s or so")
-    return 0
-
-
-def measure(
-    seen: Bench, unseen: Bench, scenario: Scenario, rows: int, rounds: int
-) -> dict[str, tuple[float, list[float]]]:
-    """By side, CPU per rollout in milliseconds: of the quietest runs, and of each round."""
-    few = max(rows // 10, 1)
-    runs: dict[str, list[tuple[Usage, Usage]]] = {"on": [], "off": []}
-    for number in range(rounds):
-        sys.stderr.write(f"round {number + 1} of {rounds}\n")
-        order = [("on", seen), ("off", unseen)]
-        for side, bench in order if number % 2 else order[::-1]:
-            runs[side].append((bench.play(scenario, few), bench.play(scenario, rows)))
-    costs = {}
-    for side, pairs in runs.items():
-        quiet = [min(usages, key=lambda usage: usage.cpu_s) for usages in zip(*pairs, strict=True)]
-        each = [round(slope(short, few, long, rows).cpu_ms, 3) for short, long in pairs]
-        costs[side] = slope(quiet[0], few, quiet[1], rows).cpu_ms, each
-    return costs
 
 
 def noted_us() -> float:
@@ -142,4 +145,4 @@ def _watch() -> Watch:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,17 +1,15 @@
 """Scenario 7: a million rows in little memory, quickly resumed, and what it costs to watch a run."""
 
 import subprocess
-import threading
 import time
 
 import orjson
 import psutil
 
-from benchmarks.bench import Scenario as BenchScenario
 from benchmarks.bench import running_engine
 from benchmarks.measured import command_of, environment
 from benchmarks.million import MEMORY_BAR_MB, SCAN_BAR_S, write_tasks
-from benchmarks.observability import BAR_PERCENT, Seen, Unseen, measure
+from benchmarks.observability import BAR_PERCENT, Blinking
 from benchmarks.soak.commands import Command, Place
 from benchmarks.soak.engines import EngineProcess, engine
 from benchmarks.soak.scene import Scenario, Scene, say
@@ -91,25 +89,13 @@ def _scan(place: Place, verdict: Verdict) -> None:
 
 def _watching(scene: Scene, verdict: Verdict) -> None:
     """CPU with everything that shows a run and with nothing of it, in turn: `benchmarks.observability`."""
-    rows, rounds = scene.pick(2_000, 10_000), scene.pick(2, 7)
-    say(f"  a run that is watched and one that is not, {rounds} times each")
+    rows = scene.pick(20_000, 100_000)
+    say(f"  {rows:,} rollouts, watched and not in turn")
     with running_engine() as url:
-        seen, unseen = Seen(scene.folder, url), Unseen(scene.folder, url)
-        over = threading.Event()
-        reader = threading.Thread(target=seen.read_metrics, args=(over,))
-        reader.start()
-        try:
-            near = BenchScenario("single turn, near", resources="near")
-            costs = measure(seen, unseen, near, rows, rounds)
-        finally:
-            over.set()
-            reader.join()
-    (on_ms, _), (off_ms, _) = costs["on"], costs["off"]
+        costs = Blinking(scene.folder, url).cost(rows)
     verdict.figures += [
-        at_most(
-            "CPU of a run that is watched, more than of one that is not", 100 * (on_ms / off_ms - 1), BAR_PERCENT, "%"
-        ),
-        told("CPU for each rollout, watched and not", f"{on_ms:.3f} ms and {off_ms:.3f} ms"),
+        at_most("CPU of rollouts that are watched, more than of those that are not", costs.percent, BAR_PERCENT, "%"),
+        told("CPU for each rollout, watched and not", f"{costs.on_ms:.3f} ms and {costs.off_ms:.3f} ms"),
     ]
 
 
