@@ -11,7 +11,7 @@ import orjson
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.clock import Clock
 from nemo_gym_lite.episode import at_endpoint
-from nemo_gym_lite.errors import EndpointError
+from nemo_gym_lite.errors import EndpointError, NoHealthyEndpointError
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.endpoint_state import EndpointState
@@ -88,15 +88,23 @@ class Router:
         budget = CallBudget(self._policy, self._clock.now())
         tried: list[EndpointState] = []
         avoid: Collection[EndpointState] = ()
+        refusal: EndpointError | None = None
         while True:
             at_endpoint(None)
-            state, ticket = await self._lease(session_id, avoid, budget, size)
+            try:
+                state, ticket = await self._lease(session_id, avoid, budget, size)
+            except NoHealthyEndpointError:
+                if refusal is None:
+                    raise
+                refusal.hint = _effort(budget, self._clock.now())
+                raise refusal from None  # it was sent, and refused: that says more than that none was open
             at_endpoint(state.base_url)
             began_s = self._clock.now()
             try:
                 answer, headers = await self._at(state).post(path, payload, session_id)
             except EndpointError as error:
                 self._note_failure(session_id, state, error, self._clock.now() - began_s, ticket)
+                refusal = error if error.status in BUSY_STATUSES else None
                 tried.append(state)
                 fresh = self.pool.has_open(tried)
                 wait_s = budget.next_wait_s(error, self._clock.now(), fresh=fresh, rng=self._rng)

@@ -34,7 +34,8 @@ async def test_faults_that_pass_cost_no_rollout(workspace, engines, faults):
     workspace.points_to(engine.base_url)
     workspace.write_tasks("tasks.jsonl", 200)
 
-    run = await workspace.collect(*arguments(input_jsonl_fpath="tasks.jsonl"), timeout_s=BOUND_S)
+    words = arguments(input_jsonl_fpath="tasks.jsonl", concurrency=50)
+    run = await workspace.collect(*words, timeout_s=BOUND_S)
 
     assert run.code == 0, run.err
     rows = workspace.rows("results/rollouts.jsonl")
@@ -104,7 +105,7 @@ async def test_faults_that_never_pass_end_in_the_sidecar_with_their_class(worksp
     began = time.monotonic()
 
     run = await workspace.collect(
-        *arguments(input_jsonl_fpath="tasks.jsonl"),
+        *arguments(input_jsonl_fpath="tasks.jsonl", concurrency=20),
         "++policy_model.responses_api_models.vllm_model.routing.attempts=3",
         "++policy_model.responses_api_models.vllm_model.routing.patience_s=1",
         "++policy_model.responses_api_models.vllm_model.routing.budget_s=3",
@@ -116,7 +117,7 @@ async def test_faults_that_never_pass_end_in_the_sidecar_with_their_class(worksp
     assert classes(workspace) == {failure_class: 20}
     assert "20 failed" in run.err
     assert time.monotonic() - began < BOUND_S
-    assert engine.stats.calls <= 20 * 20
+    assert 20 <= engine.stats.calls <= 20 * 3
 
     engine.faults.load(type(engine.faults.faults)())
     again = await workspace.collect(*arguments(input_jsonl_fpath="tasks.jsonl", accept_changes="true"))
