@@ -8,6 +8,7 @@ than others did makes room before its deadline: it goes on with lower priority, 
 import asyncio
 import signal
 from collections import deque
+from collections.abc import Callable
 
 from fastapi import Request, Response
 
@@ -21,8 +22,9 @@ _SLOW_TIMES = 10.0
 _SLOW_LEAST_S = 0.01
 """A check is slow when it has taken ten times the mean of those that ended, and no less than this."""
 
-_KNOWN_AFTER = 8
-"""Checks that must have ended before the mean means anything: where all take long, none is slow."""
+_UNSURE_LEAST_S = 1.0
+_SURE_AFTER = 8
+"""Of the mean of fewer checks one cannot be sure, so a slow one is given a second; before the first nobody is slow."""
 
 _SLOW_FOR_EACH = 8
 """Slow checks at once for each process. With a tenth of the others' weight they take less than half of the CPU, so the
@@ -85,15 +87,14 @@ class CheckPool:
         checker = await self._free_checker()
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        timers = [loop.call_later(timeout_s, checker.overrun)]
-        if self._ended >= _KNOWN_AFTER:
-            timers.append(loop.call_later(max(_SLOW_LEAST_S, _SLOW_TIMES * self._mean_s), self._make_room, checker))
+        deadline = loop.call_later(timeout_s, checker.overrun)
+        look = _Look(loop, self._patience_s(), lambda: self._look_at(checker, loop.time() - began_s))
         answer = None
         try:
             answer = await checker.ask(row, delta)
         finally:
-            for timer in timers:
-                timer.cancel()
+            deadline.cancel()
+            look.cancel()
             self._slow -= checker.slow
             if answer is None or answer[0] == OUT_OF_MEMORY or checker.slow or checker.retires:
                 checker.kill()  # also when nobody waits for the answer any more
@@ -179,13 +180,24 @@ class CheckPool:
             if not waiter.done():
                 waiter.set_exception(FailedCallError(error.failure_class, error.message, error.hint))
 
-    def _make_room(self, checker: Checker) -> None:
-        """Move a slow check out of the way of the others."""
-        if self._slow < _SLOW_FOR_EACH * self._settings.processes and not checker.gone.done():
-            self._slow += 1
-            self._places -= 1
-            checker.slow_down()
-            self._start_one()
+    def _patience_s(self) -> float:
+        """Seconds after which a check is looked at; it is slow if it has taken so long and others have ended."""
+        least_s = _SLOW_LEAST_S if self._ended >= _SURE_AFTER else _UNSURE_LEAST_S
+        return max(least_s, _SLOW_TIMES * self._mean_s)
+
+    def _look_at(self, checker: Checker, took_s: float) -> float | None:
+        """Move a check that is slow out of the way of the others; seconds to the next look, None if there is none."""
+        if checker.gone.done():
+            return None
+        if (patience_s := self._patience_s()) > took_s:
+            return patience_s - took_s
+        if not self._ended or self._slow >= _SLOW_FOR_EACH * self._settings.processes:
+            return _UNSURE_LEAST_S
+        self._slow += 1
+        self._places -= 1
+        checker.slow_down()
+        self._start_one()
+        return None
 
     def _miss(self, checker: Checker) -> None:
         """Replace a checker that ended, unless that happened when it was made room for."""
@@ -208,6 +220,23 @@ class CheckPool:
         if code is not None and code < 0:
             return _failed(f"{what} crashed with {signal.Signals(-code).name}", "crash")
         return _failed(f"{what} crashed: its process exited" + ("" if code is None else f" with code {code}"), "crash")
+
+
+class _Look:
+    """A timer that sets itself again for as many seconds as its call returns."""
+
+    __slots__ = ("_call", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float, call: Callable[[], float | None]) -> None:
+        self._loop, self._call = loop, call
+        self._timer = loop.call_later(after_s, self._fire)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _fire(self) -> None:
+        if (after_s := self._call()) is not None:
+            self._timer = self._loop.call_later(after_s, self._fire)
 
 
 def _failed(message: str, cause: str) -> FailedCallError:

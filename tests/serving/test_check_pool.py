@@ -135,6 +135,20 @@ async def test_a_check_that_takes_much_longer_than_others_makes_room_for_them(ch
     assert verdict["pid"] not in {other["pid"] for other in others}
 
 
+async def test_rows_that_spin_from_the_start_make_room_as_soon_as_others_show_what_is_usual(check):
+    async with placed(environment(verify_pool={"timeout_s": 60}), "near") as client:
+        spinning = [asyncio.create_task(check(client, "spins"))]
+        await check(client)
+        spinning.append(asyncio.create_task(check(client, "spins")))
+        async with asyncio.timeout(20):
+            others = [await check(client) for _ in range(10)]
+        for task in spinning:
+            task.cancel()
+        await asyncio.gather(*spinning, return_exceptions=True)
+
+    assert all(other["reward"] == 1.0 for other in others)
+
+
 async def test_a_check_that_nobody_waits_for_is_ended(check):
     async with placed(environment(verify_pool={"processes": 1, "timeout_s": 60}), "near") as client:
         before = await check(client)
