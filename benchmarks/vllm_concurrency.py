@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.soak.commands import Place
 from tests.vllm.engines import NAME, VENV, Engine
 
-NUMBERS = ("1", "2", "4", "8", "16", "32", "64", "auto")
+NUMBERS = "1,2,4,8,16,32,64,auto"
 WARM_S = 8.0
 """Seconds from the start that are not counted; the rest of a run is its settled rate."""
 
@@ -60,8 +60,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each run")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each number; the best of each is shown")
     parser.add_argument("--tokens", type=int, default=64, help="longest answer")
+    parser.add_argument("--numbers", default=NUMBERS, help="what is compared")
     options = parser.parse_args()
-    rates: dict[str, list[float]] = {number: [] for number in NUMBERS}
+    rates: dict[str, list[float]] = {number: [] for number in options.numbers.split(",")}
     limits: dict[str, float] = {}
     served = Engine("concurrency", VENV / "logs")
     try:
@@ -73,7 +74,7 @@ def main() -> int:
             (place.folder / "env.yaml").write_text(keys)
             tasks = write_tasks(place.folder / "tasks.jsonl", 20_000)
             for _ in range(options.rounds):
-                for number in NUMBERS:
+                for number in rates:
                     rate, limits[number] = play(place, tasks, number, options.seconds, options.tokens)
                     rates[number].append(rate)
                     sys.stderr.write(f"{number}: {rate:.1f}/s, limit {limits[number]:.0f}\n")
