@@ -11,8 +11,8 @@ ROUTING = "++policy_model.responses_api_models.vllm_model.routing"
 ENDPOINTS_FILE = "++policy_model.responses_api_models.vllm_model.endpoints_file"
 
 
-def words(environment="gsm8k", **more):
-    return arguments(environment, input_jsonl_fpath="tasks.jsonl", **more)
+def words(**more):
+    return arguments(input_jsonl_fpath="tasks.jsonl", **more)
 
 
 async def collected(workspace, *more, rows, timeout_s=60):
@@ -27,9 +27,8 @@ async def collected(workspace, *more, rows, timeout_s=60):
 async def test_sessions_spread_evenly_over_four_endpoints_and_every_turn_stays(workspace, engines):
     fleet = await engines(4, latency={"ttft_s": 0.05, "jitter": 0.7})
     workspace.points_to(*(engine.base_url for engine in fleet))
-    workspace.write_tasks("tasks.jsonl", 600)
 
-    await collected(workspace, *words("simple_weather", concurrency=64), rows=600)
+    await collected(workspace, *arguments("simple_weather", concurrency=64, num_repeats=20), rows=600)
 
     sizes = [len(engine.stats.sessions) for engine in fleet]
     assert sum(sizes) == 600  # no session was at two of them
