@@ -27,6 +27,7 @@ _INCIDENTAL = {
     "description",
     "routing",
     "deadlines",
+    "endpoints_file",
     "max_concurrent_requests",
     "num_concurrent_requests",
     "requests_per_minute",
