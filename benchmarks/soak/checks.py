@@ -20,7 +20,8 @@ PROMISE = (
 CAUSES = {"spins": "timeout", "crashes": "crash", "allocates": "out_of_memory"}
 EVERY = 100
 WORK_S = 0.002
-PATIENCE = "++hazards.resources_servers.hazards.verify_pool.timeout_s=3"
+POOL = "++hazards.resources_servers.hazards.verify_pool"
+PATIENCE_S = 3.0
 """On a busy machine a good check must not be taken for one that spins."""
 ROOTS = {"NEMO_GYM_EXTRA_ROOTS": str(ROOT / "tests" / "hazards")}
 
@@ -29,7 +30,7 @@ def _others(scene: Scene, verdict: Verdict) -> None:
     """The pool alone, without engine and collector: `benchmarks.check_pool`."""
     rows = scene.pick(1_500, 6_000)
     say(f"  the pool alone, {rows:,} checks without and with bad ones")
-    command = [*command_of("benchmarks.check_pool"), "--rows", str(rows)]
+    command = [*command_of("benchmarks.check_pool"), "--rows", str(rows), "--timeout-s", str(PATIENCE_S)]
     ran = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, check=False)
     if not ran.stdout:
         raise RuntimeError(ran.stderr[-2000:])
@@ -52,7 +53,7 @@ def _collected(scene: Scene, verdict: Verdict) -> None:
         with engine(latency={"ttft_s": 0.05}) as only:
             place = scene.place(name, [only])
             words = place.collect(_tasks(place, rows, hazards), game="hazards", concurrency=16)
-            ended = place.run([*words, PATIENCE], more=ROOTS).checked(3 if hazards else 0)
+            ended = place.run([*words, f"{POOL}.timeout_s={PATIENCE_S}"], more=ROOTS).checked(3 if hazards else 0)
             times = [when_s for when_s, *_ in only.rows()]
         curves.append(rate(f"{name} bad checks", times, times[0]))
     bad = {number: hazard for number in range(rows) if (hazard := _hazard(number, tuple(CAUSES)))}

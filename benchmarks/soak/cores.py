@@ -5,7 +5,7 @@ import time
 import psutil
 
 from benchmarks.bench import running_engine
-from benchmarks.soak.commands import Command
+from benchmarks.soak.commands import Command, Place
 from benchmarks.soak.curves import load, rate
 from benchmarks.soak.engines import engines
 from benchmarks.soak.scene import Scenario, Scene, say
@@ -55,7 +55,7 @@ def _kills(scene: Scene, verdict: Verdict) -> None:
         place = scene.place("kills", fleet)
         run = place.start(place.collect(place.tasks(rows), concurrency=64, num_workers=2))
         run.until("a call arrives", lambda: fleet[0].stats()["calls"])
-        kills = _kill_workers(run, seconds)
+        kills = _kill_workers(run, place, seconds)
         run.end().checked()
         times = [when_s for each in fleet for when_s, *_ in each.rows()]
         histories = [each.history() for each in fleet]
@@ -78,27 +78,31 @@ def _kills(scene: Scene, verdict: Verdict) -> None:
     verdict.pictures.append(Picture("killed_workers", "Two workers, one of which is killed every second", panels))
 
 
-def _kill_workers(run: Command, seconds: float) -> list[float]:
-    """SIGKILL one worker each second, in turn; gives when."""
+def _kill_workers(run: Command, place: Place, seconds: float) -> list[float]:
+    """SIGKILL the oldest worker each second, later where a busy machine has not played a row since; gives when."""
     kills: list[float] = []
     until_s = time.time() + seconds
+    lines = 0
     while time.time() < until_s and run.runs():
         time.sleep(1.0)
-        if workers := _workers(run.pid):
-            workers[len(kills) % len(workers)].kill()
+        workers = _workers(run.pid)
+        if workers and (now := place.lines()) > lines:
+            lines = now
+            workers[0].kill()
             kills.append(time.time())
     return kills
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    found = []
+    """Worker processes, the oldest first."""
+    found: list[tuple[float, psutil.Process]] = []
     for child in psutil.Process(pid).children(recursive=True):
         try:
             if WORKER in " ".join(child.cmdline()):
-                found.append(child)
+                found.append((child.create_time(), child))
         except psutil.Error:  # it has just ended
             continue
-    return found
+    return [child for _, child in sorted(found, key=lambda each: each[0])]
 
 
 CORES = Scenario(6, "Many cores", PROMISE, (_speed, _kills))

@@ -105,7 +105,8 @@ def _slowness(scene: Scene, verdict: Verdict) -> None:
         fleet = [*fast, *slow]
         place = scene.place("slow", fleet)
         placed = {"model.routing": "{placement: least_loaded}"}
-        words = place.collect(place.tasks(rows, GAME), game=GAME, concurrency=FLEET * slots, **placed)
+        in_flight = (FLEET + 1) * slots  # a few wait at each endpoint while others are between two turns
+        words = place.collect(place.tasks(rows, GAME), game=GAME, concurrency=in_flight, **placed)
         place.run(words).checked()
         histories = [engine.history() for engine in fleet]
         began_s = min(history["epoch_s"][0] for history in histories)
