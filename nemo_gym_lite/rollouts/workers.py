@@ -6,6 +6,7 @@ A worker that dies costs nothing but time: what it had not answered is played ag
 
 import asyncio
 import signal
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -26,8 +27,9 @@ _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 """Before a worker that did nothing in its life is started again; doubles with each such life. One that delivered
 anything is started at once."""
 
-_MAX_FAILED_STARTS = 5
-"""Lives in a row, of all workers together, that ended before they were ready: then there is no point in another."""
+_MAX_FAILED_STARTS, _NOBODY_S = 5, 60.0
+"""Lives in a row, of all workers together, that ended before they were ready, and seconds without a ready worker, after
+which there is no point in another life. Both, because workers may as well be killed while they start."""
 
 _SILENCE_S = 60.0
 """Seconds beyond the deadline of a check after which a worker that says nothing is taken for hung."""
@@ -58,6 +60,7 @@ class WorkerCrew:
         self._played = 0
         self._past = Vitals()
         self._failed_starts = 0
+        self._nobody_since_s: float | None = None
         self._broken: ServerStartError | None = None
         self._closing = False
         self._row: tuple[Json, orjson.Fragment] | None = None
@@ -160,7 +163,7 @@ class WorkerCrew:
             worker.vitals = Vitals.of_json(head["vitals"])
         elif "ready" in head:
             worker.was_ready = True
-            self._failed_starts = 0
+            self._failed_starts, self._nobody_since_s = 0, None
             self._missing -= 1
             if not self._missing and not self._ready.done():
                 self._ready.set_result(None)
@@ -200,7 +203,7 @@ class WorkerCrew:
             self._ready.set_exception(error)
             return
         self._failed_starts += not worker.was_ready
-        if self._failed_starts >= _MAX_FAILED_STARTS and self._roster.is_empty:
+        if self._is_hopeless():
             self._break(error)
             return
         hint = f" ({error.hint})" if error.hint else ""
@@ -211,6 +214,14 @@ class WorkerCrew:
             else:
                 self._fail(ticket, error)
         self._hand_out()
+
+    def _is_hopeless(self) -> bool:
+        """Whether no worker seems to come up any more."""
+        if not self._roster.is_empty:
+            return False
+        now_s = time.monotonic()
+        self._nobody_since_s = self._nobody_since_s or now_s
+        return self._failed_starts >= _MAX_FAILED_STARTS and now_s - self._nobody_since_s >= _NOBODY_S
 
     def _fail(self, ticket: Ticket, error: ServerStartError) -> None:
         _, answer = self._tickets.pop(ticket.number)
