@@ -74,9 +74,9 @@ def main() -> int:
             (place.folder / "env.yaml").write_text(keys)
             tasks = write_tasks(place.folder / "tasks.jsonl", 20_000)
             for _ in range(options.rounds):
-                for number in rates:
+                for number, found in rates.items():
                     rate, limits[number] = play(place, tasks, number, options.seconds, options.tokens)
-                    rates[number].append(rate)
+                    found.append(rate)
                     sys.stderr.write(f"{number}: {rate:.1f}/s, limit {limits[number]:.0f}\n")
     finally:
         served.stop()
