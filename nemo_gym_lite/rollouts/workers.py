@@ -7,6 +7,7 @@ A worker that dies costs nothing but time: what it had not answered is played ag
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -62,9 +63,10 @@ class WorkerCrew:
         self._failed_starts = 0
         self._nobody_since_s: float | None = None
         self._broken: ServerStartError | None = None
-        self._closing = False
+        self._over = asyncio.Event()
         self._row: tuple[Json, orjson.Fragment] | None = None
         self._keepers: list[asyncio.Task[None]] = []
+        self._listener: asyncio.Task[None] | None = None
         self._missing = len(self._workers)
         self._ready: asyncio.Future[None]
 
@@ -76,7 +78,7 @@ class WorkerCrew:
         """
         self._ready = asyncio.get_running_loop().create_future()
         self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
-        self._keepers.append(asyncio.create_task(self._listen()))
+        self._listener = asyncio.create_task(self._listen())
         self._pass_hangups_on()
         try:
             await self._ready
@@ -116,11 +118,11 @@ class WorkerCrew:
 
     async def close(self) -> None:
         """End the workers."""
-        self._closing = True
+        self._over.set()
         await asyncio.gather(*(worker.end() for worker in self._workers))
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.cancel()
+        await asyncio.gather(*self._keepers)  # not cancelled: one may be starting a process, which must not stay
 
     def _pass_hangups_on(self) -> None:
         """Whatever here heeds a SIGHUP is in the workers too, as a file of endpoints."""
@@ -189,11 +191,15 @@ class WorkerCrew:
                 error = await worker.live(self._setup, self._show)
             except ServerStartError as cause:  # the system makes no more processes; perhaps it will again
                 error = cause
-            if self._closing:
+            if self._over.is_set():
                 return
             self._bury(worker, error)
             idle_lives = 0 if worker.has_delivered else idle_lives + 1
-            await asyncio.sleep(min(_BACKOFF_S * 2.0 ** (idle_lives - 1), _BACKOFF_CAP_S) if idle_lives else 0.0)
+            wait_s = min(_BACKOFF_S * 2.0 ** (idle_lives - 1), _BACKOFF_CAP_S) if idle_lives else 0.0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._over.wait()
+                    return
 
     def _bury(self, worker: Workplace, error: ServerStartError) -> None:
         self._past.calls.merge(worker.vitals.calls)

@@ -37,6 +37,7 @@ class Workplace:
         self.was_ready = self.has_delivered = False
         self.silent_s = 0.0
         self._child: Child | None = None
+        self._ending = False
         self._take_message = take
         self._wire: Wire | None = None
         self._plays: list[list[Any]] = []
@@ -56,6 +57,8 @@ class Workplace:
         try:
             with theirs:
                 self._child = child = await self._start(theirs.fileno(), show)
+            if self._ending:
+                child.kill()
             self._wire = wire
             wire.send({"begin": True}, [setup])
             await asyncio.wait({child.exited})  # `wait`: whoever cancels us does not cancel the child's own task
@@ -84,6 +87,7 @@ class Workplace:
 
     async def end(self) -> None:
         """Ask the process to end, and end it if it does not."""
+        self._ending = True
         if self._child is not None and not self._child.exited.done():
             if self._wire is not None:
                 self._wire.send({"end": True})
