@@ -36,6 +36,7 @@ class Homes:
         self._homes: OrderedDict[str, EndpointState] = OrderedDict()
         self._groups: OrderedDict[str, EndpointState] = OrderedDict()
         self._turn = 0
+        self._ends_are_told = False
 
     def __len__(self) -> int:
         return len(self._homes)
@@ -62,8 +63,13 @@ class Homes:
             if len(self._groups) > KEPT:
                 self._groups.popitem(last=False)
 
+    def finish(self, session_id: str) -> None:
+        """Forget a session that is over, else the table grows for the whole run."""
+        self._ends_are_told = True
+        self.end(session_id)
+
     def end(self, session_id: str) -> None:
-        """Forget a session, finished or about to move, else the table grows for the whole run."""
+        """Forget a session that is about to move."""
         home = self._homes.pop(session_id, None)
         if home is not None:
             home.sessions -= 1
@@ -87,7 +93,13 @@ class Homes:
         if self._placement == "round_robin":
             self._turn += 1
             return candidates[(self._turn - 1) % len(candidates)]
-        return min(candidates, key=lambda state: (state.in_flight, state.sessions, self._rng.random()))
+        return min(candidates, key=self._load)
+
+    def _load(self, state: EndpointState) -> tuple[int, int, float]:
+        """What counts is episodes, as one that runs a tool will be back; requests, where nobody says what is over."""
+        if self._ends_are_told:
+            return state.sessions, state.in_flight, self._rng.random()
+        return state.in_flight, state.sessions, self._rng.random()
 
     def _welcomes(self, state: EndpointState) -> bool:
         """Whether sessions may move there: not for a probe, nor to where few requests are let in at a time."""

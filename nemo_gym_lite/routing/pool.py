@@ -126,7 +126,7 @@ class EndpointPool:
 
     def end_session(self, session_id: str) -> None:
         """Forget a finished session, else the table grows for the whole run."""
-        self._homes.end(session_id)
+        self._homes.finish(session_id)
 
     def has_open(self, avoid: Collection[EndpointState]) -> bool:
         """Whether an endpoint outside `avoid` would take a request now."""

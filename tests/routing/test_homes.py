@@ -66,3 +66,13 @@ def test_sessions_count_where_they_live_and_nowhere_else():
     table.end("s")
     assert [state.sessions for state in states] == [0, 0]
     assert len(table) == 0
+
+
+def test_where_the_ends_of_sessions_are_told_the_endpoint_with_the_fewest_gets_the_next_one():
+    states, table = endpoints(5, 0), homes()
+    for n in range(3):
+        table.settle(f"s{n}", states[1])
+    assert table.choose("new", states) is states[1]
+
+    table.finish("s0")
+    assert table.choose("new", states) is states[0]
