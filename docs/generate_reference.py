@@ -28,7 +28,7 @@ from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 from nemo_gym_lite.routed_model import RoutingConfig
 from responses_api_models.azure_openai_model.app import AzureOpenAIModelConfig
 from responses_api_models.openai_model.app import OpenAIModelConfig
-from responses_api_models.simulated_model.settings import EngineSettings, Faults, Latency
+from responses_api_models.simulated_model.settings import EngineSettings, Faults, Latency, Limits
 from responses_api_models.vllm_model.app import VLLMModelConfig
 
 FOLDER = Path(__file__).parent / "reference"
@@ -104,6 +104,8 @@ def configuration_page() -> str:
         _table(Latency),
         "### Faults of the engine\n",
         _table(Faults),
+        "### Limits of the engine\n",
+        _table(Limits),
     ]
     return "\n".join(parts)
 
@@ -181,7 +183,7 @@ def _type(kind: Any) -> str:
     arguments = get_args(kind)
     match get_origin(kind):
         case None:
-            return "null" if kind is NoneType else str(getattr(kind, "__name__", kind))
+            return "null" if kind is NoneType else getattr(kind, "WRITTEN", str(getattr(kind, "__name__", kind)))
         case origin if origin is Annotated:
             return _type(arguments[0])
         case origin if origin is Literal:
@@ -199,6 +201,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return "its defaults"
+    value = str(value) if isinstance(value, Path) else value
     return f"`{value!r}`".replace("None", "null").replace("True", "true").replace("False", "false")
 
 
@@ -240,9 +243,9 @@ Tables, configurations and help go to stdout, progress, results' names, warnings
 | 0 | done; for `ng_run`: stopped by Ctrl-C or SIGTERM; for `ng_status`: whether servers run or not |
 | 1 | a server did not start, or an output cannot be used |
 | 2 | wrong usage or configuration; nothing was started, written or deleted |
-| 3 | `ng_collect_rollouts` or `ng_verify_rollouts` finished, and some rollouts failed |
-| 4 | `ng_collect_rollouts` was stopped by a budget; the same command with a larger one goes on |
-| 130 | `ng_collect_rollouts` was interrupted; the same command goes on |
+| 3 | finished, and some rollouts failed; `ng_aggregate_rollouts`: some are missing |
+| 4 | `ng_collect_rollouts` was stopped by a budget; the same command goes on as soon as that allows |
+| 130 | interrupted; the same command goes on |
 """
 
 _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
@@ -252,7 +255,7 @@ _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.
 | `X.jsonl` | one line for each scored rollout, in the order in which they finished; only appended to |
 | `X_failures.jsonl` | one line for each failed attempt: the row, what was played, `_ng_failure_*` |
 | `X_aggregate_metrics.json` | for each agent its metrics, over all rollouts and for each task |
-| `X_run.json` | what was asked and what came of it |
+| `X_run.json` | what was asked, what came of it and what it cost, and speed over time |
 """
 
 

@@ -49,7 +49,8 @@ def _aggregate(argv: Sequence[str]) -> int:
 
 
 def _report(made: Aggregated, files: OutputFiles) -> int:
-    say(f"{made.rows} rollouts of {made.parts} outputs: {files.rollouts}")
+    outputs = "output" if made.parts == 1 else "outputs"
+    say(f"{made.rows} rollouts of {made.parts} {outputs}: {files.rollouts}")
     for agent, metrics in made.key_metrics.items():
         numbers = {
             name.removeprefix("mean/"): value for name, value in metrics.items() if isinstance(value, int | float)

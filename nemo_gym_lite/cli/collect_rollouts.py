@@ -65,7 +65,7 @@ def _report(request: Request, outcome: Outcome) -> int:
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")
     if outcome.budget:
-        say(f"stopped by {outcome.budget}; the same command with a larger budget goes on where this one stopped")
+        say(f"stopped by {outcome.budget}; the same command goes on from here as soon as its budget allows")
         return EXIT_STOPPED_BY_BUDGET
     if outcome.interrupted:
         say("interrupted; the same command goes on where this one stopped")

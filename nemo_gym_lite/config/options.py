@@ -120,7 +120,7 @@ def _type_name(kind: Any) -> str:
     if origin in {Union, UnionType}:
         return " or ".join(_type_name(part) for part in get_args(kind) if part is not type(None))
     kind = origin or kind
-    return _TYPE_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    return _TYPE_NAMES.get(kind, getattr(kind, "WRITTEN", getattr(kind, "__name__", str(kind))))
 
 
 def _default(field: FieldInfo) -> str:

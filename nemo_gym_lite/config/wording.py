@@ -32,7 +32,8 @@ def complaints(error: ValidationError, prefix: str = "") -> list[str]:
     for detail in error.errors(include_url=False):
         parts = [str(part) for part in detail["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
         place = ".".join([*([prefix] if prefix else []), *parts])
-        text = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        message = detail["msg"].removeprefix("Value error, ")
+        text = "there is no such key" if detail["type"] == "extra_forbidden" else message
         shown = mask_secrets({place.rpartition(".")[2]: detail["input"]}).popitem()[1]
         value = "" if detail["type"] == "missing" else f", got {shown!r:.200}"
         lines.append(f"{place}: {text[:1].lower()}{text[1:]}{value}")

@@ -161,12 +161,17 @@ class Budget:
                 names = ", ".join(sorted(self.spent.unpriced))
                 return f"max_cost_usd: {names} has no price, so nobody can say what it costs; add one with +prices="
             if (cost_usd := self.spent.cost_usd or 0.0) >= self._max_cost_usd:
-                return f"max_cost_usd: ${cost_usd:.2f} of ${self._max_cost_usd:.2f} are spent"
+                return f"max_cost_usd: {_dollars(cost_usd)} of {_dollars(self._max_cost_usd)} are spent"
         if self._max_total_tokens is not None and self.total_tokens >= self._max_total_tokens:
             return f"max_total_tokens: {self.total_tokens:,} of {self._max_total_tokens:,} tokens are used"
         if not self.has_time(now_s):
             return f"max_wall_s: the {self._max_wall_s:g} s of this run are over"
         return None
+
+
+def _dollars(amount: float) -> str:
+    """US dollars as people write them: `$1,234.50`, `$0.70`, and of less than a cent two digits, `$0.0012`."""
+    return f"${amount:,.2f}" if amount >= 0.01 or amount <= 0 else f"${amount:.2g}"
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int:

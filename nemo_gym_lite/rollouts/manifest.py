@@ -59,7 +59,7 @@ class Manifest(BaseModel):
 
     schema_version: int = 1
     status: str = "running"
-    """running, finished, interrupted or failed; a manifest that still says running belongs to a killed run."""
+    """running, finished, interrupted (by a budget, too) or failed; a killed run's still says running."""
     begun: str
     ended: str | None = None
     asked: Json

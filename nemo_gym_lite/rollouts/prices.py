@@ -95,5 +95,6 @@ def _entries(path: Path) -> dict[str, PriceEntry]:
         try:
             entries[name] = PriceEntry.model_validate(value)
         except ValidationError as error:
-            raise ConfigError("\n".join([f"{path}: price of {name!r}:", *complaints(error, "  ")])) from error
+            lines = [f"{path}: price of {name!r}:", *(f"  {line}" for line in complaints(error))]
+            raise ConfigError("\n".join(lines), "docs/guides/budgets.md has one to copy") from error
     return entries

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 _NAME = re.compile(r"(?P<whole>.+)_shard_(?P<number>\d+)_of_(?P<of>\d+)")
 
@@ -14,6 +15,9 @@ class Shard:
     Raises:
         ValueError: There is no such part.
     """
+
+    WRITTEN: ClassVar[str] = "i/n"
+    """What users write, for the lists of options."""
 
     number: int
     of: int
@@ -34,7 +38,7 @@ class Shard:
         """
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal()):
-            raise ValueError(f"a shard is written 1/8 (the first of eight), not {text!r}")
+            raise ValueError("a shard is written 1/8 (the first of eight)")
         return cls(int(number), int(of))
 
     def owns(self, label: int) -> bool:

@@ -84,7 +84,7 @@ def read_stored(path: Path) -> Stored:
         raise ConfigError(
             f"input_jsonl_fpath: {path} holds nothing to score: {without_response} lines without a `response`, "
             f"{len(since)} rollouts that were delivered since",
-            "a rollout keeps its response in the sidecar if only its check failed",
+            "of a sidecar's lines those have one of which only the check failed; ng_collect_rollouts plays the others",
         )
     return Stored(path, len(newest), list(agents), without_response, len(since), digest.hexdigest(), newest)
 

@@ -48,7 +48,10 @@ class VerifyOptions(BaseModel):
         """
         found, output = find(self.input_jsonl_fpath), OutputFiles(self.output_jsonl_fpath)
         if found is None or not found.is_file():
-            raise ConfigError(f"input_jsonl_fpath: no such file: {self.input_jsonl_fpath}")
+            raise ConfigError(
+                f"input_jsonl_fpath: no such file: {self.input_jsonl_fpath}",
+                "it is the output of ng_collect_rollouts, or the X_failures.jsonl that is beside it if rollouts failed",
+            )
         if output.rollouts.suffix != ".jsonl":
             raise ConfigError(
                 f"output_jsonl_fpath: {output.rollouts} does not end in .jsonl",

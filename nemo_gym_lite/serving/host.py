@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from nemo_gym_lite.config.keys import SERVER_TYPES
 from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
+from nemo_gym_lite.config.wording import complaints
 from nemo_gym_lite.errors import ConfigError, GymError
 from nemo_gym_lite.serving.run_files import (
     CAUSE_MARK,
@@ -106,8 +107,8 @@ def reason(error: Exception, folder: Path) -> tuple[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the module {error.name!r} is missing{_place(error, folder)}", _install_hint(error.name, folder)
     if isinstance(error, ValidationError):
-        fields = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        return f"its configuration does not fit {error.title}: {fields}", ""
+        fields = "; ".join(complaints(error))
+        return f"its configuration does not fit {error.title}: {fields}", "docs/reference lists keys and values"
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})", ""
     return f"{type(error).__name__}: {error}{_place(error, folder)}", ""
