@@ -19,6 +19,7 @@ from pydantic import (
 from nemo_gym_lite.base_responses_api_model import BaseResponsesAPIModelConfig, SimpleResponsesAPIModel
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.clock import SystemClock
+from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, Deadlines
 from nemo_gym_lite.errors import ConfigError, EndpointError, FailedCallError
@@ -117,7 +118,7 @@ class RoutedModelConfig(BaseResponsesAPIModelConfig):
     def router(self, endpoints: Sequence[Endpoint], max_in_flight: int | None = None) -> Router:
         """A router over `endpoints` that keeps the limits per minute, and those that the replies' headers tell."""
         limiter = RateLimiter(self.requests_per_minute, self.tokens_per_minute, SystemClock())
-        source = EndpointsFile(Path(self.endpoints_file)) if self.endpoints_file else None
+        source = EndpointsFile(find(self.endpoints_file) or Path(self.endpoints_file)) if self.endpoints_file else None
         if source is not None:
             source.listen()
         return self.routing.router(endpoints, max_in_flight, limiter, source)
@@ -150,7 +151,8 @@ class RoutedModelConfig(BaseResponsesAPIModelConfig):
             return cls.model_validate(config)
         except ValidationError as error:
             name = config.get("name", cls.__name__)
-            raise ConfigError("\n".join([f"server `{name}`:", *complaints(error, "  ")])) from error
+            lines = [f"server `{name}`:", *(f"  {line}" for line in complaints(error))]
+            raise ConfigError("\n".join(lines), "docs/reference/configuration.md lists keys and values") from error
 
 
 class RoutedModelClient:

@@ -20,7 +20,7 @@ from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
 from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.head_server import HeadServer
 from nemo_gym_lite.serving.launcher import Launcher, show_on_stderr
-from nemo_gym_lite.serving.upstreams import silent_upstreams
+from nemo_gym_lite.serving.upstreams import check_endpoints_files, silent_upstreams
 
 
 class RunOptions(BaseModel):
@@ -66,6 +66,7 @@ async def _until_signal(body: Coroutine[Any, Any, None]) -> None:
 
 async def _serve(composed: Composed[RunOptions]) -> None:
     began = time.monotonic()
+    check_endpoints_files(composed.servers)
     launcher = Launcher(composed.servers, composed.tree)
     async with HeadServer(composed.head_server, composed.tree, launcher.records), launcher:
         ready_s = time.monotonic() - began

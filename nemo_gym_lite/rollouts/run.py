@@ -24,7 +24,7 @@ from nemo_gym_lite.rollouts.workers import WorkerCrew
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.launcher import Launcher
-from nemo_gym_lite.serving.upstreams import silent_upstreams
+from nemo_gym_lite.serving.upstreams import check_endpoints_files, silent_upstreams
 
 
 async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
@@ -33,7 +33,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
     Ctrl-C or SIGTERM lets rollouts in flight finish; a second one cancels them. SIGUSR1 prints what the run does.
 
     Raises:
-        ConfigError: An agent is not configured, or the output was begun with other settings.
+        ConfigError: An agent is not configured, a file of endpoints gives none, or the output was begun with other
+            settings.
         OutputError: The output is in use, not ours, or cannot be written.
         ServerStartError: A server did not come up, or would not stay up.
     """
@@ -42,6 +43,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         http = await stack.enter_async_context(open_http(options.deadlines))
         neighbours = await find_servers(composed, http)
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
+        ours = [seat.model for seat in placed if seat.model and (seat.model_near or not neighbours.running)]
+        check_endpoints_files(ours)
         scored = options.verify == "inline"
         clients = connect(placed, http, options.deadlines, neighbours.tree, scored=scored)
         stack.push_async_callback(clients.close)

@@ -134,12 +134,36 @@ async def test_429_for_ever_ends_each_row_within_its_seconds_and_its_attempts(wo
         await asyncio.sleep(0.02)
     took_s = time.monotonic() - began
     run = await running
+    assert "does not answer" not in run.err, "port 9 is not used, as the file takes its place"
 
     assert run.code == 3, run.err
     failures = workspace.rows("results/rollouts_failures.jsonl")
     assert [row["_ng_failure_class"] for row in failures] == ["rate_limited"] * rows
     assert engine.stats.calls <= rows * attempts
     assert took_s <= budget_s * 1.1 + 0.5  # the machine that runs the tests is busy
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "no such file: endpoints.txt"),
+        ("", "base_url is empty"),
+        ("a: [b", "base_url 'a: [b' is no HTTP URL"),
+    ],
+)
+async def test_a_run_does_not_begin_with_a_file_that_gives_no_endpoint(workspace, engines, text, complaint):
+    [engine] = await engines()
+    workspace.points_to(engine.base_url)
+    if text is not None:
+        workspace.write("endpoints.txt", text)
+
+    run = await workspace.collect(*arguments(), f"{ENDPOINTS_FILE}=endpoints.txt")
+
+    assert run.code == 2
+    assert "error: policy_model.responses_api_models.vllm_model.endpoints_file: " in run.err
+    assert complaint in run.err
+    assert engine.stats.calls == 0
+    assert not (workspace.path / "results").exists()
 
 
 async def test_endpoints_join_and_leave_by_a_file_while_a_run_is_going(workspace, engines):
@@ -162,5 +186,6 @@ async def test_endpoints_join_and_leave_by_a_file_while_a_run_is_going(workspace
     run = await running
 
     assert first.stats.calls == calls
+    assert "does not answer" not in run.err, "the file takes the place of the URL that nobody serves"
     assert f"{second.base_url} joined" in run.err
     assert f"{first.base_url} left" in run.err

@@ -61,6 +61,20 @@ def comparable(rows):
     return sorted((strip(row) for row in rows), key=lambda row: (row["_ng_key"], row["_ng_rollout_index"]))
 
 
+async def test_a_served_model_finds_its_file_of_endpoints_where_the_user_works(workspace, engines):
+    [engine] = await engines()
+    workspace.points_to("http://127.0.0.1:9/v1")
+    workspace.write("endpoints.txt", engine.base_url)
+    listed = "++policy_model.responses_api_models.vllm_model.endpoints_file=endpoints.txt"
+    async with running(workspace, VLLM, WEATHER, more=[listed]) as head:
+        workspace.environment["XDG_STATE_HOME"] = str(workspace.path / "elsewhere")  # no token: models are served
+        run = await workspace.collect(*documented("results/rollouts.jsonl", "+limit=5"), head)
+
+    assert "models are used through their servers" in run.err
+    assert run.code == 0, run.err
+    assert len(workspace.rows("results/rollouts.jsonl")) == 5
+
+
 @pytest.mark.parametrize("model", [VLLM, OPENAI], ids=["vllm_model", "openai_model"])
 async def test_the_documented_commands_give_a_row_per_task_on_either_kind_of_model(workspace, engines, model):
     first, second = await engines(2) if model == VLLM else (await engines(1)) * 2
