@@ -52,7 +52,7 @@ def find_parts(patterns: str, output: Path) -> list[Part]:
         raise ConfigError(
             f"input_glob: no output matches {patterns}", "for instance +input_glob='results/x_shard_*.jsonl'"
         )
-    empty = [path for path, _ in _absent(taken.values()) if OutputFiles(path).manifest.exists()]
+    empty = [path for path, _ in _absent(taken.values()) if OutputFiles(path).manifest.exists() and not path.exists()]
     files = [OutputFiles(path) for path in sorted([*taken.values(), *empty])]
     return [Part(each, load_manifest(each.manifest)) for each in files]
 

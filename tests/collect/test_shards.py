@@ -14,12 +14,15 @@ async def test_shards_play_every_task_once_and_become_the_output_of_one_machine(
         run = await workspace.collect(*words, f"+shard={shard}")
         assert run.code == 0, run.err
     early = await workspace.run("aggregate_rollouts", glob, "+output_jsonl_fpath=early.jsonl")
+    one = await workspace.run("aggregate_rollouts", glob.replace("*", "2_of_3"), "+output_jsonl_fpath=one.jsonl")
     await workspace.collect(*words, "+shard=3/3")
     merged = await workspace.run("aggregate_rollouts", glob, "+output_jsonl_fpath=merged.jsonl")
     refused = await workspace.run("aggregate_rollouts", glob, "+output_jsonl_fpath=merged.jsonl")
 
     assert early.code == 3, early.err
     assert "incomplete: shard 3/3 is missing: results/rollouts_shard_3_of_3.jsonl" in early.err
+    assert (one.code, len(workspace.rows("one.jsonl"))) == (3, 34), "what was not named is not taken in"
+    assert "incomplete: shard 1/3 is missing" in one.err
     assert merged.code == 0, merged.err
     assert (refused.code, "has rollouts already" in refused.err) == (2, True)
     assert [len(workspace.rows(f"results/rollouts_shard_{n}_of_3.jsonl")) for n in (1, 2, 3)] == [34, 34, 32]
