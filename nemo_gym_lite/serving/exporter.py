@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 
-from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.families import labelled, page
 
 HOST = "127.0.0.1"
@@ -48,7 +48,7 @@ class Exporter:
         """Start to listen.
 
         Raises:
-            ServerStartError: The port is in use.
+            ConfigError: The port is in use.
         """
         app = web.Application()
         app.router.add_get("/metrics", self._page)
@@ -58,7 +58,7 @@ class Exporter:
             await web.TCPSite(self._runner, HOST, self._port).start()
         except OSError as error:
             await self._runner.cleanup()
-            raise ServerStartError(
+            raise ConfigError(
                 f"metrics_port: cannot listen on {HOST}:{self._port}: {error.strerror or error}",
                 "choose another port, or 0 for any free one",
             ) from error

@@ -121,6 +121,6 @@ async def test_a_port_that_is_taken_ends_the_run_before_a_rollout(workspace, eng
     port = int(engine.base_url.split(":")[2].split("/")[0])
     run = await workspace.collect(*arguments(metrics_port=port))
 
-    assert run.code == 1
+    assert run.code == 2
     assert f"metrics_port: cannot listen on 127.0.0.1:{port}" in run.err
     assert engine.stats.completed == 0

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.families import of_vitals, page
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.routing.call_stats import CallStats
@@ -136,5 +136,5 @@ async def test_a_page_that_is_none_costs_the_others_nothing():
 async def test_a_port_in_use_is_told_before_anything_is_played():
     async with Exporter(0) as first:
         port = int(first.url.split(":")[2].split("/")[0])
-        with pytest.raises(ServerStartError, match=rf"metrics_port: cannot listen on 127.0.0.1:{port}: .*in use"):
+        with pytest.raises(ConfigError, match=rf"metrics_port: cannot listen on 127.0.0.1:{port}: .*in use"):
             await Exporter(port).__aenter__()
