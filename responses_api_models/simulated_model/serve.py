@@ -11,6 +11,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
+from nemo_gym_lite.config.wording import complaints
 from responses_api_models.simulated_model.server import SimulatedEngine
 from responses_api_models.simulated_model.settings import EngineSettings
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = Path(given[1:]).read_text() if given.startswith("@") else given
         settings = EngineSettings.model_validate_json(text)
     except (OSError, ValidationError) as error:
-        parser.error(str(error))
+        parser.error("; ".join(complaints(error, "settings")) if isinstance(error, ValidationError) else str(error))
     if options.model:
         settings = settings.model_copy(update={"models": tuple(options.model)})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
