@@ -46,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = Path(given[1:]).read_text() if given.startswith("@") else given
         settings = EngineSettings.model_validate_json(text)
+        if options.model:
+            settings = settings.model_copy(update={"models": tuple(options.model)})
+        engine = SimulatedEngine(settings)
     except (OSError, ValidationError) as error:
         parser.error("; ".join(complaints(error, "settings")) if isinstance(error, ValidationError) else str(error))
-    if options.model:
-        settings = settings.model_copy(update={"models": tuple(options.model)})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(SimulatedEngine(settings), options.host, options.port))
+        runner.run(serve(engine, options.host, options.port))
     return 0
 
 

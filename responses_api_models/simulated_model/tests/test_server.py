@@ -245,17 +245,21 @@ def test_the_engine_runs_alone_as_a_command_and_stops_on_sigterm():
     assert asyncio.run(scenario()) == ("tiny", 0)
 
 
-def test_a_setting_that_does_not_exist_is_named_on_the_command_line(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "named"), [('{"slotz": 7}', "slotz"), ('{"answer_keys": ["gone.jsonl"]}', "gone.jsonl")]
+)
+def test_a_setting_that_cannot_be_used_is_named_on_the_command_line(settings, named):
     async def scenario():
         module = "responses_api_models.simulated_model.serve"
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, "--settings", '{"slotz": 7}', stderr=asyncio.subprocess.PIPE
+            sys.executable, "-m", module, "--settings", settings, stderr=asyncio.subprocess.PIPE
         )
         return (await child.communicate())[1].decode(), child.returncode
 
     complaint, code = asyncio.run(scenario())
     assert code == 2
-    assert "slotz" in complaint
+    assert named in complaint
+    assert "Traceback" not in complaint
 
 
 async def test_two_engines_do_not_share_a_port(engine):
