@@ -34,7 +34,8 @@ def main() -> int:
     """Play and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller forms, less than 10 minutes")
-    parser.add_argument("--only", type=int, nargs="+", choices=sorted(SCENARIOS), default=sorted(SCENARIOS))
+    numbers = sorted(SCENARIOS)
+    parser.add_argument("--only", type=int, nargs="+", choices=numbers, default=numbers, help="scenarios, by number")
     parser.add_argument("--report", type=Path, default=Path("results/soak"), help="folder of the report")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # engines and commands are ended on the way out
