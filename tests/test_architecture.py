@@ -25,7 +25,7 @@ FLOORS = {
     1: """
         reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         routing.admission routing.payoff routing.limiter routing.token_estimate
-        routing.breaker routing.window routing.homes
+        routing.breaker routing.refusals routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
         rollouts.budget rollouts.projection rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history
         rollouts.families

@@ -104,7 +104,8 @@ class EndpointPool:
         """The request was answered after `latency_s` seconds."""
         state.answered += 1
         state.time_answer(latency_s)
-        state.window.answer(state.in_flight)
+        now = self._clock.now()
+        state.window.answer(state.in_flight, now - latency_s, now)
         self._revive(state)
         self._release(state)
 

@@ -5,16 +5,21 @@ back off for themselves ask it a thousand times what one of them could have foun
 pause, as long as the endpoint asks for, or drawn at random and longer each time that not a single request got through
 since the last one. What was on its way when the pause began belongs to the same trouble. Each refusal takes one off
 the limit, so it falls at once to what the endpoint really took, and each answer adds `GROWTH`, so it comes to rest
-where about one request in six is refused.
+where about one request in six is refused. Where less is refused only by chance (see `refusals`), answers add more.
 """
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from nemo_gym_lite.routing.refusals import Refusals
 
 GROWTH = 0.2
 """Added to the limit by each answer, taken off by a fifth of a refusal. Less would let an engine that refuses a few at
 random starve; more would spend attempts on asking."""
+
+OUTGROWN = 2.0
+"""Answers add so many times what refusals take that would come whatever the limit was, up to one in two."""
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 8.0
@@ -40,6 +45,7 @@ class Window:
     _step: float = -1.0  # doublings of the first pause
     _answered: int = 0  # since the last pause began
     _peak: int = 0  # most requests at a time since the last pause began
+    _refusals: Refusals = field(default_factory=Refusals)
 
     def has_room(self, in_flight: int, now_s: float) -> bool:
         """Whether one more request may go there."""
@@ -49,12 +55,14 @@ class Window:
         """A request goes there; `in_flight` counts it."""
         self._peak = max(self._peak, in_flight)
 
-    def answer(self, in_flight: int) -> None:
-        """A request was answered; `in_flight` counts it."""
+    def answer(self, in_flight: int, sent_s: float, now_s: float) -> None:
+        """A request that was sent at `sent_s` was answered; `in_flight` counts it."""
         if self.limit != math.inf:
             self._answered += 1
-            if 2 * in_flight >= self.limit:  # else it is not the limit that holds requests back
-                self.limit += GROWTH
+            self._refusals.note(self.limit, sent_s, now_s, refused=False)
+            if 2 * max(in_flight, self._peak) >= self.limit:  # else it is not the limit that holds requests back
+                share = min(0.5, self._refusals.share)
+                self.limit += max(GROWTH, OUTGROWN * share / (1.0 - share))
 
     def refuse(
         self, in_flight: int, sent_s: float, now_s: float, retry_after_s: float | None, rng: random.Random
@@ -72,6 +80,7 @@ class Window:
             self.limit = min(self.limit, self._peak)
             self._peak = in_flight
             self._begin_pause(now_s, rng)
+        self._refusals.note(self.limit, sent_s, now_s, refused=True)
         self.limit = max(1.0, self.limit - 1.0)
         if retry_after_s is not None:
             self.pause_until_s = max(self.pause_until_s, now_s + retry_after_s)

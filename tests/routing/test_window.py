@@ -16,7 +16,7 @@ def refuse(window, count=1, in_flight=1, now_s=0.0, retry_after_s=None, sent_s=N
 
 def test_nothing_is_limited_before_the_first_refusal():
     window = Window()
-    window.answer(1000)
+    window.answer(1000, 0.0, 0.1)
 
     assert window.has_room(10_000, 0.0)
 
@@ -61,11 +61,11 @@ def test_pauses_grow_as_long_as_nothing_gets_through_up_to_the_longest():
 def test_the_limit_grows_with_answers_while_it_is_what_holds_requests_back():
     window = Window(limit=4.0)
     for _ in range(10):
-        window.answer(1)
+        window.answer(1, 0.0, 0.1)
     assert window.limit == 4.0
 
     for _ in range(10):
-        window.answer(4)
+        window.answer(4, 0.0, 0.1)
     assert window.limit > 5.5
 
 
@@ -76,7 +76,7 @@ def test_an_endpoint_that_refuses_a_few_at_random_is_still_asked_by_many():
         if dice.random() < 0.05:
             refuse(window, in_flight=100, now_s=now_s)
         else:
-            window.answer(100)
+            window.answer(100, now_s, now_s)
         now_s = max(now_s, window.pause_until_s) + 0.01
 
     assert window.limit > 50
@@ -90,10 +90,47 @@ def test_an_endpoint_with_room_for_eight_is_asked_by_about_eight():
         refused = max(0, asked - 8)
         for n in range(asked - refused):
             window.send(asked)
-            window.answer(asked - n)
+            window.answer(asked - n, now_s, now_s)
         if refused:
             refuse(window, count=refused, in_flight=asked, now_s=now_s)
         now_s = max(now_s, window.pause_until_s) + 1.0
         limits.append(window.limit)
 
     assert all(6 <= limit <= 11 for limit in limits[10:])
+
+
+def test_an_endpoint_that_refuses_a_third_whatever_it_is_asked_is_not_left_with_one_request():
+    window, now_s, dice = Window(), 0.0, random.Random(1)
+    limits = []
+    for _ in range(300):  # rounds: all that fits is sent together and ends together
+        asked = min(50, int(min(window.limit, 50)))
+        fates = [dice.random() < 1 / 3 for _ in range(asked)]
+        for n, refused in enumerate(fates):
+            window.send(asked - n)
+            if refused:
+                window.refuse(asked - n, now_s, now_s + 0.1, None, RNG)
+            else:
+                window.answer(asked - n, now_s, now_s + 0.1)
+        now_s = max(now_s + 0.1, window.pause_until_s) + 0.01
+        limits.append(window.limit)
+
+    assert min(limits[150:]) > 25
+
+
+def test_an_endpoint_that_stops_refusing_by_chance_and_fills_up_is_asked_by_what_it_takes():
+    window, now_s, dice = Window(), 0.0, random.Random(2)
+    limits = []
+    for round_ in range(600):
+        asked = min(100, int(min(window.limit, 100)))
+        room = 100 if round_ < 200 else 10
+        fates = [n >= room or (round_ < 200 and dice.random() < 1 / 3) for n in range(asked)]
+        for n, refused in enumerate(fates):
+            window.send(asked - n)
+            if refused:
+                window.refuse(asked - n, now_s, now_s + 0.1, None, RNG)
+            else:
+                window.answer(asked - n, now_s, now_s + 0.1)
+        now_s = max(now_s + 0.1, window.pause_until_s) + 0.01
+        limits.append(window.limit)
+
+    assert max(limits[400:]) < 20
