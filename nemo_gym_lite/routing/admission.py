@@ -5,7 +5,8 @@ to its end, the limit grows, at first by four for every completion (as in TCP's 
 that stands takes the limit back to what runs and a little more, so that engines always find something to begin; that
 is no harm done, so growth goes on from there. Harm is a cache that throws work away (preemptions, as in prime-rl's
 `ConcurrencyController`) and calls refused with 429: one cut for each episode of it, a time to cool down, and a ceiling
-that is remembered (as CUBIC remembers where it lost packets, RFC 9438).
+that is remembered (as CUBIC remembers where it lost packets, RFC 9438). A cut after which the same share is refused was
+none's fault but the endpoints', and is not repeated.
 
 Where engines tell nothing, or hold little of what is in flight (tools, checks or rate limits do), results lead; see
 `payoff`. No clock is read and nothing is awaited here. All times are seconds of the caller's clock.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 from nemo_gym_lite.routing.call_stats import CallStats
 from nemo_gym_lite.routing.payoff import Payoff
+from nemo_gym_lite.routing.refusals import CutTrial
 
 START = 8
 """Rollouts in flight for each endpoint at first: little enough for an engine on a laptop, six doublings from 512."""
@@ -45,8 +47,8 @@ does not fit is thrown away."""
 THRASH = 0.05
 """Preemptions for each completion that are harm: each costs about one prefill."""
 
-REFUSED, FEWEST_REFUSALS = 0.1, 3
-"""Share of requests answered with 429 that is harm; fewer are the odd one that any API has."""
+REFUSED = 0.1
+"""Share of requests answered with 429 that is harm."""
 
 DECAY = 0.8
 """What remains of a count of trouble at the next look."""
@@ -122,6 +124,7 @@ class Admission:
         self._queues: deque[tuple[float, int]] = deque()
         self._engine_share = 1.0
         self._recent = [0.0, 0.0, 0.0]  # completions, preemptions, refusals
+        self._trial = CutTrial()
         self._cut_s = -math.inf
         self._cooling = False
         self._ceiling = math.inf
@@ -220,8 +223,10 @@ class Admission:
         done, preempted, refused = self._recent
         if preempted >= 1 and preempted > THRASH * done:
             return f"{preempted:.0f} preemptions for {done:.0f} answers"
-        if refused >= FEWEST_REFUSALS and refused > REFUSED * (done + refused):
+        if self._trial.is_harm(done, refused, REFUSED):
             return f"{refused:.0f} refusals (429) for {done:.0f} answers"
+        if self._trial.usual:
+            self._ceiling = math.inf  # what was taken for the reason was none
         return ""
 
     def _cut(self, why: str, in_flight: int, now_s: float, left: float = BACKOFF) -> None:

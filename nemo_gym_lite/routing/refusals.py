@@ -14,6 +14,9 @@ ENOUGH, PLENTY = 30, 120
 SAME = 0.7
 """A share that is still so much of what it was at twice the limit has other reasons than the limit."""
 
+JUDGED, FEWEST = 10.0, 3.0
+"""Replies after a cut from which it can be told what it changed; fewer refusals are the odd one that any API has."""
+
 
 @dataclass(slots=True)
 class Refusals:
@@ -58,3 +61,37 @@ class Refusals:
         elif self.share:
             self.share = share
         self._limit_before, self._share_before = self._limit, share
+
+
+@dataclass(slots=True)
+class CutTrial:
+    """Finds out whether letting in less made a model's endpoints refuse less.
+
+    Attributes:
+        usual: Share of all replies that is refused in any case, as the last cut showed; 0 if that cut helped.
+    """
+
+    usual: float = 0.0
+    _at_cut: float = 0.0
+
+    def is_harm(self, answered: float, refused: float, harmful: float) -> bool:
+        """Whether a cut is called for, which is then on trial.
+
+        Args:
+            answered: Requests lately answered.
+            refused: Requests lately refused.
+            harmful: Share of refusals that is, unless it is usual.
+        """
+        replies = answered + refused
+        share = refused / replies if replies else 0.0
+        if self._at_cut:
+            if replies < JUDGED:
+                return False
+            self.usual = share if share > SAME * self._at_cut else 0.0
+            self._at_cut = 0.0
+        elif replies >= JUDGED and share < SAME * self.usual:
+            self.usual = 0.0
+        if refused < FEWEST or share <= max(harmful, self.usual / SAME):
+            return False
+        self._at_cut = share
+        return True

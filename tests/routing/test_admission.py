@@ -202,6 +202,18 @@ def test_one_episode_of_refusals_is_one_cut_and_where_it_was_is_remembered():
     assert max(limits) == int(0.95 * before)
 
 
+def test_refusals_that_no_cut_makes_fewer_do_not_end_at_one_rollout():
+    admission, calls, limits = Admission(1, 1000), CallStats(), []
+    for second in range(120):  # a third is refused, whatever is in flight
+        calls.answered += 2 * admission.limit
+        calls.rate_limited += admission.limit
+        admission.sensed({"a": None}, calls, admission.limit, float(second))
+        limits.append(admission.limit)
+
+    assert limits[-1] > limits[0]
+    assert min(limits[60:]) >= 4
+
+
 def test_the_odd_refusal_is_no_trouble():
     admission = Admission(1, 64)
 
