@@ -11,11 +11,14 @@ from dataclasses import dataclass
 ENOUGH, PLENTY = 30, 120
 """Replies from which a share can be told, and after which a time ends although the limit stayed where it was."""
 
-SAME = 0.7
-"""A share that is still so much of what it was at twice the limit has other reasons than the limit."""
+LESS = 0.7
+"""A limit or a share of at most so much of another one is a lower one."""
 
-JUDGED, FEWEST = 10.0, 3.0
-"""Replies after a cut from which it can be told what it changed; fewer refusals are the odd one that any API has."""
+SAME = 0.5
+"""A share that is still so much of what it was at a higher limit has other reasons than the limit."""
+
+FEWEST = 3.0
+"""Fewer refusals are the odd one that any API has."""
 
 
 @dataclass(slots=True)
@@ -54,12 +57,12 @@ class Refusals:
             self._limit, self._since_s, self._replies, self._refused = limit, now_s, 0, 0
 
     def _compare(self, share: float) -> None:
-        if self._limit_before and self._limit <= SAME * self._limit_before:
+        if self._limit_before and self._limit <= LESS * self._limit_before:
             self.share = share if share > SAME * self._share_before else 0.0
-        elif SAME * self._limit > self._limit_before and SAME * share > self._share_before:
-            self.share = 0.0  # more was asked, and more was refused
-        elif self.share:
-            self.share = share
+        elif LESS * self._limit > self._limit_before and SAME * share > self._share_before:
+            self.share = 0.0  # more was asked, and far more was refused
+        else:
+            self.share = min(self.share, (self.share + share) / 2)
         self._limit_before, self._share_before = self._limit, share
 
 
@@ -69,9 +72,11 @@ class CutTrial:
 
     Attributes:
         usual: Share of all replies that is refused in any case, as the last cut showed; 0 if that cut helped.
+        in_vain: The last cut was just found to have changed nothing; reset by whoever takes it back.
     """
 
     usual: float = 0.0
+    in_vain: bool = False
     _at_cut: float = 0.0
 
     def is_harm(self, answered: float, refused: float, harmful: float) -> bool:
@@ -84,14 +89,16 @@ class CutTrial:
         """
         replies = answered + refused
         share = refused / replies if replies else 0.0
-        if self._at_cut:
-            if replies < JUDGED:
-                return False
-            self.usual = share if share > SAME * self._at_cut else 0.0
-            self._at_cut = 0.0
-        elif replies >= JUDGED and share < SAME * self.usual:
-            self.usual = 0.0
-        if refused < FEWEST or share <= max(harmful, self.usual / SAME):
+        if replies >= ENOUGH:
+            if self._at_cut:
+                self.in_vain = share > LESS * self._at_cut
+                self.usual = max(self.usual, share) if self.in_vain else 0.0
+                self._at_cut = 0.0
+            elif share < LESS * self.usual:
+                self.usual = 0.0
+        elif self._at_cut or self.usual:
+            return False
+        if refused < FEWEST or share <= max(harmful, self.usual / LESS):
             return False
         self._at_cut = share
         return True

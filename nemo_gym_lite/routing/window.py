@@ -25,7 +25,7 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 8.0
 """Bounds of the pauses after refusals that name no time."""
 
-EASING = 0.25
+EASING = 0.5
 """A pause in which nothing got through doubles the next one; so much of a doubling is taken back by one that was long
 enough. So pauses stay near what the endpoint needs."""
 
@@ -86,7 +86,10 @@ class Window:
             self.pause_until_s = max(self.pause_until_s, now_s + retry_after_s)
 
     def _begin_pause(self, now_s: float, rng: random.Random) -> None:
-        self._step = max(0.0, self._step - EASING) if self._answered else self._step + 1.0
+        if self._refusals.share:
+            self._step = 0.0  # no pause makes it refuse less
+        else:
+            self._step = max(0.0, self._step - EASING) if self._answered else self._step + 1.0
         self._answered = 0
         self._pause_began_s = now_s
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._step, 30.0))
