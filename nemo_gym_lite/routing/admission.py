@@ -124,7 +124,7 @@ class Admission:
         self._queues: deque[tuple[float, int]] = deque()
         self._engine_share = 1.0
         self._recent = [0.0, 0.0, 0.0]  # completions, preemptions, refusals
-        self._trial, self._before_cut = CutTrial(), self.limit
+        self._trial = CutTrial()
         self._cut_s = -math.inf
         self._cooling = False
         self._ceiling = math.inf
@@ -227,12 +227,10 @@ class Admission:
             return f"{refused:.0f} refusals (429) for {done:.0f} answers"
         if self._trial.in_vain:
             self._trial.in_vain, self._ceiling = False, math.inf
-            self.limit, self.why = max(self.limit, self._before_cut), "less in flight is refused no less"
         return ""
 
     def _cut(self, why: str, in_flight: int, now_s: float, left: float = BACKOFF) -> None:
         """Answer an episode of trouble."""
-        self._before_cut = self.limit
         held = max(self._floor, min(self.limit, in_flight - self._standing_queue()))
         self._ceiling = held
         self.limit = max(self._floor, int(left * held), self._payoff.fallback(self.limit))

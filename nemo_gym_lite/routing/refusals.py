@@ -72,7 +72,7 @@ class CutTrial:
 
     Attributes:
         usual: Share of all replies that is refused in any case, as the last cut showed; 0 if that cut helped.
-        in_vain: The last cut was just found to have changed nothing; reset by whoever takes it back.
+        in_vain: The last cut was just found to have changed nothing; reset by whoever heeds it.
     """
 
     usual: float = 0.0
