@@ -98,8 +98,8 @@ async def test_a_process_that_checks_left_large_ends_before_it_fails_a_row(check
 
 async def test_a_check_that_waits_in_line_loses_none_of_its_time(side, check):
     pool = {"processes": 1, "memory_mb": 512}
-    async with placed(environment(verify_pool=pool), side, Deadlines(verify_s=0.6)) as client:
-        verdicts = await asyncio.gather(*(check(client, work_s=0.25) for _ in range(5)))
+    async with placed(environment(verify_pool=pool), side, Deadlines(verify_s=2.0)) as client:
+        verdicts = await asyncio.gather(*(check(client, work_s=0.6) for _ in range(5)))
 
     assert [verdict["reward"] for verdict in verdicts] == [1.0] * 5
 
