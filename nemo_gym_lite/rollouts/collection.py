@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 from prometheus_client.core import Metric
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.crew import Crew
@@ -101,20 +99,13 @@ class Collection:
         output, options = self.output, self.request.options
         output.begin()
         self._playing = playing = self._prepare(crew, clients.endpoints, ticker)
-        try:
-            await playing.run(http)
-            elapsed_s = output.elapsed_s
+
+        async def sum_up() -> dict[str, Json]:
             await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
-            key_metrics = (
-                {} if options.disable_aggregation else await write_all_metrics(output.files, output.metrics, clients)
-            )
-        except GymError:
-            with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
-                output.finish("failed", output.elapsed_s, playing.history)
-            raise
-        interrupted = playing.stopped_short()
-        output.finish("interrupted" if interrupted else "finished", elapsed_s, playing.history)
-        return Outcome(output.tally, interrupted, key_metrics, elapsed_s, playing.used_up)
+            return {} if options.disable_aggregation else await write_all_metrics(output.files, output.metrics, clients)
+
+        ended = await playing.run_to_the_manifest(http, sum_up)
+        return Outcome(output.tally, ended.interrupted, ended.key_metrics, ended.elapsed_s, playing.used_up)
 
     def close(self) -> None:
         """Release the output."""

@@ -1,7 +1,7 @@
 """A run while it plays: the collector, and all that goes on beside it."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ import aiohttp
 from prometheus_client.core import Metric
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.errors import OutputError
+from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget
 from nemo_gym_lite.rollouts.collector import Collector
 from nemo_gym_lite.rollouts.conduct import beside
@@ -46,6 +46,21 @@ class PlaySettings:
     drain_s: float = 30.0
     watchdog_s: float = 60.0
     what: str = "Collecting rollouts"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended that nothing broke off.
+
+    Attributes:
+        key_metrics: By agent, the flat averages.
+        interrupted: Whether it was stopped before everything was played.
+        elapsed_s: Seconds from the first spec to the last line.
+    """
+
+    key_metrics: dict[str, Json]
+    interrupted: bool
+    elapsed_s: float
 
 
 class Playing:
@@ -121,6 +136,32 @@ class Playing:
         finally:
             progress.close()
             self._watch.close()
+
+    async def run_to_the_manifest(
+        self, http: aiohttp.ClientSession, sum_up: Callable[[], Awaitable[dict[str, Json]]]
+    ) -> Ended:
+        """Play, sum up, and note in the manifest how it ended.
+
+        Args:
+            http: This process's HTTP session, to ask engines how they do.
+            sum_up: Writes the metrics of what was played and gives the key ones by agent.
+
+        Raises:
+            OutputError: A file could not be written; what was written before is kept.
+            ConfigError: The input changed under the run.
+        """
+        output = self._output
+        try:
+            await self.run(http)
+            elapsed_s = output.elapsed_s
+            key_metrics = await sum_up()
+        except GymError:
+            with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
+                output.finish("failed", output.elapsed_s, self.history)
+            raise
+        interrupted = self.stopped_short()
+        output.finish("interrupted" if interrupted else "finished", elapsed_s, self.history)
+        return Ended(key_metrics, interrupted, elapsed_s)
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""

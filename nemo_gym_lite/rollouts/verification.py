@@ -4,7 +4,6 @@ It resumes as collection does, on the same output and with the same collector; w
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -13,7 +12,6 @@ import aiohttp
 
 from nemo_gym_lite.clients import Json, ResourcesClient
 from nemo_gym_lite.episode import at_stage
-from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.connect import Clients
 from nemo_gym_lite.rollouts.crew import LocalCrew
@@ -163,17 +161,10 @@ class Verification:
         output = self.output
         output.begin()
         self._playing = playing = self._prepare(clients)
-        try:
-            await playing.run(http)
-            elapsed_s = output.elapsed_s
-            await write_all_metrics(output.files, output.metrics, clients)
-        except GymError:
-            with suppress(OutputError):  # on a full disk the manifest fails too; the first error is the one to tell
-                output.finish("failed", output.elapsed_s, playing.history)
-            raise
-        interrupted = playing.stopped_short()
-        output.finish("interrupted" if interrupted else "finished", elapsed_s, playing.history)
-        return Verified(output.tally, self._rescored, interrupted, elapsed_s)
+        ended = await playing.run_to_the_manifest(
+            http, lambda: write_all_metrics(output.files, output.metrics, clients)
+        )
+        return Verified(output.tally, self._rescored, ended.interrupted, ended.elapsed_s)
 
     def close(self) -> None:
         """Release the output."""

@@ -14,6 +14,17 @@ def refuse(window, count=1, in_flight=1, now_s=0.0, retry_after_s=None, sent_s=N
         window.refuse(in_flight - n, now_s if sent_s is None else sent_s, now_s + 1e-6, retry_after_s, RNG)
 
 
+def play_round(window, fates, now_s):
+    """All that fits is sent together and ends together, refused or answered; returns when the next round may begin."""
+    for n, refused in enumerate(fates):
+        window.send(len(fates) - n)
+        if refused:
+            window.refuse(len(fates) - n, now_s, now_s + 0.1, None, RNG)
+        else:
+            window.answer(len(fates) - n, now_s, now_s + 0.1)
+    return max(now_s + 0.1, window.pause_until_s) + 0.01
+
+
 def test_nothing_is_limited_before_the_first_refusal():
     window = Window()
     window.answer(1000, 0.0, 0.1)
@@ -102,16 +113,10 @@ def test_an_endpoint_with_room_for_eight_is_asked_by_about_eight():
 def test_an_endpoint_that_refuses_a_third_whatever_it_is_asked_is_not_left_with_one_request():
     window, now_s, dice = Window(), 0.0, random.Random(1)
     limits = []
-    for _ in range(300):  # rounds: all that fits is sent together and ends together
+    for _ in range(300):
         asked = min(50, int(min(window.limit, 50)))
         fates = [dice.random() < 1 / 3 for _ in range(asked)]
-        for n, refused in enumerate(fates):
-            window.send(asked - n)
-            if refused:
-                window.refuse(asked - n, now_s, now_s + 0.1, None, RNG)
-            else:
-                window.answer(asked - n, now_s, now_s + 0.1)
-        now_s = max(now_s + 0.1, window.pause_until_s) + 0.01
+        now_s = play_round(window, fates, now_s)
         limits.append(window.limit)
 
     assert min(limits[150:]) > 25
@@ -124,13 +129,7 @@ def test_an_endpoint_that_stops_refusing_by_chance_and_fills_up_is_asked_by_what
         asked = min(100, int(min(window.limit, 100)))
         room = 100 if round_ < 200 else 10
         fates = [n >= room or (round_ < 200 and dice.random() < 1 / 3) for n in range(asked)]
-        for n, refused in enumerate(fates):
-            window.send(asked - n)
-            if refused:
-                window.refuse(asked - n, now_s, now_s + 0.1, None, RNG)
-            else:
-                window.answer(asked - n, now_s, now_s + 0.1)
-        now_s = max(now_s + 0.1, window.pause_until_s) + 0.01
+        now_s = play_round(window, fates, now_s)
         limits.append(window.limit)
 
     assert max(limits[400:]) < 20
