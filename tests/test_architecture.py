@@ -19,7 +19,7 @@ MAX_PACKAGE_LINES = 19_000
 
 FLOORS = {
     0: """
-        errors clock clients row_fields config_types episode
+        alias errors clock clients row_fields config_types episode
         token_ids content_parts response_items responses_types chat_types openai_utils
         """,
     1: """
