@@ -42,6 +42,7 @@ class _Fields(BaseModel):
     num_workers: int | None = Field(default=None, ge=1)
     domain: Domain | None = None
     placement: Literal["near", "far"] | None = None
+    isolate: bool | None = None
     datasets: list[DatasetConfig] | None = None
 
 

@@ -18,6 +18,7 @@ from nemo_gym_lite.config.blocks import check_references, server_blocks
 from nemo_gym_lite.config.files import ENVIRONMENT_FILE, read_environment
 from nemo_gym_lite.config.interpolation import interpolatable, literal, resolved
 from nemo_gym_lite.config.options import OptionsT, option_names, read_options
+from nemo_gym_lite.config.requirements import isolate_all
 from nemo_gym_lite.config.servers import ServerInstance, instances_of
 from nemo_gym_lite.config.sources import merged_tree
 from nemo_gym_lite.config_types import HeadServerConfig
@@ -84,6 +85,8 @@ def compose(
     for block in blocks:
         if block.server_type == "responses_api_agents":
             block.config.update(agent_defaults | block.config)
+    if plain.get("isolate"):
+        isolate_all(blocks)
     fill_addresses(plain, blocks, head)
     return Composed(OmegaConf.create(literal(plain)), read, instances_of(blocks), head, tuple(paths))
 

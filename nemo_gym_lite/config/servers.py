@@ -13,6 +13,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
+from nemo_gym_lite import alias
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.blocks import Block, references, server_blocks
 from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE, INSTALL_ROOT, search_roots
@@ -49,6 +50,11 @@ class ServerInstance(BaseModel):
     port: int
     config: dict[str, Any]
     placement: Literal["near", "far"] | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it runs in a virtual environment of its own."""
+        return bool(self.config.get("isolate"))
 
     @property
     def url(self) -> str:
@@ -96,7 +102,8 @@ def _instance(block: Block, *, need_code: bool) -> ServerInstance:
             "host": config["host"],
             "port": config["port"],
             "config": config,
-            "placement": config.get("placement"),
+            # what is installed for it alone can be imported in no other process
+            "placement": "far" if config.get("isolate") else config.get("placement"),
         }
     )
 
@@ -137,6 +144,7 @@ def load_server_class(instance: ServerInstance) -> type[Any]:
     Raises:
         ConfigError: The module defines no server class, or several of which none is the obvious one.
     """
+    alias.install()
     module = _import(instance)
     servers: list[type[Any]] = [value for value in vars(module).values() if _is_server_class(value)]
     own = [cls for cls in servers if cls.__module__ == module.__name__] or servers

@@ -11,6 +11,7 @@ from nemo_gym_lite.base_resources_server import SimpleResourcesServer
 from nemo_gym_lite.base_responses_api_agent import SimpleResponsesAPIAgent
 from nemo_gym_lite.base_responses_api_model import SimpleResponsesAPIModel
 from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient
+from nemo_gym_lite.config.requirements import check_requirements
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError, GymError
@@ -168,9 +169,11 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
 
 def _can_be_near(server: ServerInstance, base: type[SimpleResponsesAPIAgent | SimpleResponsesAPIModel]) -> bool:
     """Whether the class brings a near side of its own and the configuration does not forbid it."""
+    if server.placement == "far":  # its packages may not even be installed here
+        return False
     inherited: Any = base.near_client
     own: Any = getattr(_class_of(server), "near_client", inherited)
-    return server.placement != "far" and own.__func__ is not inherited.__func__
+    return own.__func__ is not inherited.__func__
 
 
 @contextmanager
@@ -186,13 +189,15 @@ def _blamed_on(server: ServerInstance) -> Iterator[None]:
 
 
 def _class_of(server: ServerInstance) -> type[Any]:
+    check_requirements([server])
     with _blamed_on(server):
         return load_server_class(server)
 
 
 def _object_of(server: ServerInstance, tree: Json) -> SimpleResourcesServer:
+    server_class = _class_of(server)
     with _blamed_on(server):
-        made: SimpleResourcesServer = load_server_class(server).from_tree(tree, server.name)
+        made: SimpleResourcesServer = server_class.from_tree(tree, server.name)
         return made
 
 

@@ -53,8 +53,9 @@ class Child:
         variables: Mapping[str, str],
         pass_fds: Sequence[int],
         folder: str | None = None,
+        python: str = sys.executable,
     ) -> Self:
-        """Start a process of this Python and relay its output, each line with a label before it.
+        """Start a process of Python and relay its output, each line with a label before it.
 
         Args:
             title: What it is, for errors, as in `server 'gsm8k'`.
@@ -64,6 +65,7 @@ class Child:
             variables: Environment variables to add to this process's own.
             pass_fds: File descriptors that it inherits.
             folder: Working folder; this process's own by default.
+            python: The interpreter; this process's own by default.
 
         Raises:
             ServerStartError: The system makes no more processes.
@@ -72,7 +74,7 @@ class Child:
         process = None
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", *command),
+                *(python, "-P", *command),
                 cwd=folder,
                 env={**os.environ, **_places(), **variables},
                 stdin=asyncio.subprocess.DEVNULL,
@@ -160,7 +162,13 @@ class Child:
         self._show(f"({self._label}) {line}")
 
 
-async def start_server(instance: ServerInstance, variables: Mapping[str, str], lifeline_fd: int, show: Show) -> Child:
+async def start_server(
+    instance: ServerInstance,
+    variables: Mapping[str, str],
+    lifeline_fd: int,
+    show: Show,
+    python: str = sys.executable,
+) -> Child:
     """Start a server's process.
 
     Args:
@@ -168,6 +176,7 @@ async def start_server(instance: ServerInstance, variables: Mapping[str, str], l
         variables: Environment variables that lead it to the run's files.
         lifeline_fd: Read end of a pipe whose write end only this process holds.
         show: Gets the lines of output.
+        python: The interpreter that runs it.
 
     Raises:
         ServerStartError: The system makes no more processes.
@@ -181,6 +190,7 @@ async def start_server(instance: ServerInstance, variables: Mapping[str, str], l
         variables=own,
         pass_fds=(lifeline_fd,),
         folder=_working_folder(instance),
+        python=python,
     )
 
 

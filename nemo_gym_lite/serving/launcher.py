@@ -24,9 +24,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.ports import can_listen
+from nemo_gym_lite.config.requirements import check_requirements
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.child import Child, Show, start_server
+from nemo_gym_lite.serving.isolation import isolated_interpreters
 from nemo_gym_lite.serving.run_files import RunFiles
 
 ANSWER_TIMEOUT_S = 5.0
@@ -123,6 +125,7 @@ class Launcher:
         self._http: aiohttp.ClientSession
         self._lifeline_fd: int
         self._variables: dict[str, str]
+        self._interpreters: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         self._block = self._running()
@@ -141,8 +144,10 @@ class Launcher:
         if not self._kept:  # nobody reads the files then, and nobody would remove them after a SIGKILL
             yield
             return
+        tree = _resolved(self._tree)
+        await self._prepare(tree)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
-        with RunFiles(_resolved(self._tree)) as files, _lifeline() as self._lifeline_fd:
+        with RunFiles(tree) as files, _lifeline() as self._lifeline_fd:
             self._variables = files.variables
             async with aiohttp.ClientSession(timeout=timeout) as self._http:
                 try:
@@ -157,6 +162,13 @@ class Launcher:
                     raise error from error.__cause__
                 finally:
                     await self._stop()
+
+    async def _prepare(self, tree: Json) -> None:
+        """See to it that every server finds the packages that it asks for."""
+        servers = [kept.instance for kept in self._kept]
+        for note in check_requirements(servers):
+            self._show(f"warning: {note}")
+        self._interpreters = await isolated_interpreters(servers, tree, self._show)
 
     async def _until_all_ready(self) -> None:
         while waiting := [kept.instance.name for kept in self._kept if not kept.ready.is_set()]:
@@ -204,7 +216,8 @@ class Launcher:
         instance = kept.instance
         _check_port(instance)
         kept.started_at = time.time()
-        kept.child = child = await start_server(instance, self._variables, self._lifeline_fd, self._show)
+        python = self._interpreters.get(instance.name, sys.executable)
+        kept.child = child = await start_server(instance, self._variables, self._lifeline_fd, self._show, python)
         deadline = time.monotonic() + self._policy.start_s
         while not await self._answers(instance):
             await asyncio.wait({child.exited}, timeout=self._policy.poll_s)

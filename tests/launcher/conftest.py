@@ -214,8 +214,8 @@ def alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-async def failure(launch, **policy):
-    with pytest.raises(ServerStartError) as caught:
+async def failure(launch, kind=ServerStartError, **policy):
+    with pytest.raises(kind) as caught:
         async with launch(**policy):
             pass
     assert not any(alive(pid) for pid in pids(launch.launchers[0]) if pid)
