@@ -1,11 +1,14 @@
-"""How long `ng_run` takes to be ready with three servers, and how much memory they need."""
+"""How long `ng_run` takes to be ready, and how much memory its servers need."""
 
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 from benchmarks.bench import MODEL_CONFIG
 from benchmarks.measured import command_of, environment, tree_mb
@@ -19,21 +22,29 @@ class Startup:
         ready_s: Seconds from the command to its line that says that all servers are ready.
         servers_mb: Resident memory of `ng_run` and its servers, in megabytes.
         processes: Their number.
+        by_server_mb: Resident memory of each server with all that it started, by instance name.
     """
 
     ready_s: float
     servers_mb: float
     processes: int
+    by_server_mb: dict[str, float]
 
 
-def measure_startup(workdir: Path, rounds: int) -> Startup:
-    """Start `ng_run` several times; the times are medians."""
-    runs = [_start_once(workdir) for _ in range(rounds)]
-    return Startup(median(run.ready_s for run in runs), median(run.servers_mb for run in runs), runs[-1].processes)
+ONE_ENVIRONMENT = (MODEL_CONFIG, "resources_servers/gsm8k/configs/gsm8k.yaml")
 
 
-def _start_once(workdir: Path) -> Startup:
-    paths = f"+config_paths=[{MODEL_CONFIG},resources_servers/gsm8k/configs/gsm8k.yaml]"
+def measure_startup(workdir: Path, rounds: int, configs: Sequence[str] = ONE_ENVIRONMENT) -> Startup:
+    """Start `ng_run` with these configuration files several times; the times are medians."""
+    runs = [_start_once(workdir, configs) for _ in range(rounds)]
+    last = runs[-1]
+    return Startup(
+        median(run.ready_s for run in runs), median(run.servers_mb for run in runs), last.processes, last.by_server_mb
+    )
+
+
+def _start_once(workdir: Path, configs: Sequence[str]) -> Startup:
+    paths = f"+config_paths=[{','.join(configs)}]"
     command = [*command_of("nemo_gym_lite.cli.run"), paths, "+head_server.port=11937"]
     begun = time.perf_counter()
     with subprocess.Popen(
@@ -49,6 +60,9 @@ def _start_once(workdir: Path) -> Startup:
             raise RuntimeError(f"ng_run did not come up:\n{''.join(said)}")
         ready_s = time.perf_counter() - begun
         servers_mb, processes = tree_mb(child.pid)
+        by_server_mb = {
+            each.cmdline()[-1]: tree_mb(each.pid)[0] for each in psutil.Process(child.pid).children(recursive=False)
+        }
         child.send_signal(signal.SIGTERM)
         child.stdout.read()
-    return Startup(ready_s, servers_mb, processes)
+    return Startup(ready_s, servers_mb, processes, by_server_mb)
