@@ -21,6 +21,7 @@ from nemo_gym_lite.config.options import OptionsT, option_names, read_options
 from nemo_gym_lite.config.requirements import isolate_all
 from nemo_gym_lite.config.servers import ServerInstance, instances_of
 from nemo_gym_lite.config.sources import merged_tree
+from nemo_gym_lite.config.theirs import USE_INSTALLED_KEY, prefer_nemo_gym
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import NoServerInstancesError
 
@@ -87,6 +88,8 @@ def compose(
             block.config.update(agent_defaults | block.config)
     if plain.get("isolate"):
         isolate_all(blocks)
+    if plain.get(USE_INSTALLED_KEY):
+        prefer_nemo_gym(blocks)
     fill_addresses(plain, blocks, head)
     return Composed(OmegaConf.create(literal(plain)), read, instances_of(blocks), head, tuple(paths))
 

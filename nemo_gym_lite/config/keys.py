@@ -27,7 +27,7 @@ KNOWN_GLOBALS = frozenset({
     "global_aiohttp_tcp_keepalive_probes", "wandb_project", "wandb_name", "wandb_api_key",
     "mlflow_tracking_uri", "mlflow_tracking_token", "mlflow_experiment_name", "mlflow_run_name",
     "policy_base_url", "policy_api_key", "policy_model_name", "judge_base_url", "judge_api_key",
-    "judge_model_name", "isolate",
+    "judge_model_name", "isolate", "use_installed_nemo_gym",
 })
 """Further keys that parts of a configuration read by interpolation, or that NeMo Gym knows."""
 # fmt: on

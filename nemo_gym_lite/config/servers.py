@@ -57,6 +57,11 @@ class ServerInstance(BaseModel):
         return bool(self.config.get("isolate"))
 
     @property
+    def runs_on_nemo_gym(self) -> bool:
+        """Whether `nemo_gym` in its code means NeMo Gym itself."""
+        return bool(self.config.get("use_installed_nemo_gym"))
+
+    @property
     def url(self) -> str:
         """Base URL of the served instance."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
@@ -102,10 +107,14 @@ def _instance(block: Block, *, need_code: bool) -> ServerInstance:
             "host": config["host"],
             "port": config["port"],
             "config": config,
-            # what is installed for it alone can be imported in no other process
-            "placement": "far" if config.get("isolate") else config.get("placement"),
+            # what is installed for it alone, or is built on another `nemo_gym`, can be imported in no other process
+            "placement": "far" if _stands_alone(config) else config.get("placement"),
         }
     )
+
+
+def _stands_alone(config: Json) -> bool:
+    return bool(config.get("isolate") or config.get("use_installed_nemo_gym"))
 
 
 def _locate(block: Block, *, need_code: bool) -> tuple[Path, str]:
@@ -144,7 +153,8 @@ def load_server_class(instance: ServerInstance) -> type[Any]:
     Raises:
         ConfigError: The module defines no server class, or several of which none is the obvious one.
     """
-    alias.install()
+    if not instance.runs_on_nemo_gym:
+        alias.install()
     module = _import(instance)
     servers: list[type[Any]] = [value for value in vars(module).values() if _is_server_class(value)]
     own = [cls for cls in servers if cls.__module__ == module.__name__] or servers

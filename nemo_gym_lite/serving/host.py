@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 from pydantic import ValidationError
 
+from nemo_gym_lite.config.interpolation import literal
 from nemo_gym_lite.config.keys import SERVER_TYPES
 from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
@@ -27,6 +28,7 @@ from nemo_gym_lite.serving.run_files import (
     CONFIG_FILE_VARIABLE,
     INSTANCE_VARIABLE,
     LIFELINE_VARIABLE,
+    THEIR_CONFIG_VARIABLE,
     remove_run_files,
 )
 
@@ -47,6 +49,8 @@ def main() -> int:
         folder = instance.entrypoint.parent
         if (instance.config.get("num_workers") or 1) > 1:
             _log.warning("num_workers is not used: one process serves, so that sessions keep their state")
+        if instance.runs_on_nemo_gym:
+            _tell_nemo_gym()
         load_server_class(instance).run_webserver()
     except Exception as error:  # an author's code raises anything; the launcher tells it in one line
         tell_cause(error, folder)
@@ -74,6 +78,12 @@ def this_instance() -> ServerInstance:
         if instance.name == name:
             return instance
     raise ConfigError(f"the configuration holds no server {name!r}")
+
+
+def _tell_nemo_gym() -> None:
+    """Leave the configuration where NeMo Gym's own servers look for it; JSON is YAML."""
+    tree = literal(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
+    os.environ[THEIR_CONFIG_VARIABLE] = orjson.dumps(tree).decode()
 
 
 def follow_launcher() -> None:
@@ -119,7 +129,7 @@ def _install_hint(module: str, folder: Path) -> str:
     if package in SERVER_TYPES:
         return f"add the folder that holds {module.replace('.', '/')} to {EXTRA_ROOTS_VARIABLE}"
     if package == "nemo_gym":
-        return "import it from nemo_gym_lite, whose modules have the same names"
+        return "nemo_gym_lite has no module of that name; +use_installed_nemo_gym=true takes NeMo Gym's own"
     hint = f"pip install {package}"
     if (folder / "requirements.txt").is_file():
         hint += f"\nor all that the server asks for: pip install -r {folder / 'requirements.txt'}"

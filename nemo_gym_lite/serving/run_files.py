@@ -20,6 +20,9 @@ SECRET_FILE_VARIABLE = "NEMO_GYM_LITE_SECRET_FILE"  # noqa: S105 - a path, not a
 INSTANCE_VARIABLE = "NEMO_GYM_CONFIG_PATH"
 """Environment variable: name of the server that this process is."""
 
+THEIR_CONFIG_VARIABLE = "NEMO_GYM_CONFIG_DICT"
+"""Environment variable that NeMo Gym's own servers read: the configuration as YAML text."""
+
 
 LIFELINE_VARIABLE = "NEMO_GYM_LITE_LIFELINE_FD"
 """Environment variable: number of the pipe whose end tells that the launcher died."""
