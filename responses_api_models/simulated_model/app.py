@@ -7,12 +7,12 @@ import uvloop
 from aiohttp import web
 from pydantic import Field, model_validator
 
-from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError, FailedCallError
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.failures import error_body, status_of
 from nemo_gym_lite.serving.host import this_instance
+from responses_api_models.simulated_model.answer_keys import key_files
 from responses_api_models.simulated_model.serve import serve
 from responses_api_models.simulated_model.server import SimulatedEngine
 from responses_api_models.simulated_model.settings import EngineSettings
@@ -44,10 +44,10 @@ class SimulatedModelConfig(VLLMModelConfig):
         Raises:
             ConfigError: A file of answer keys is in no search root.
         """
-        places = {path: find(path) for path in self.engine.answer_keys}
-        if missing := [str(path) for path, place in places.items() if place is None]:
-            raise ConfigError(f"server `{self.name}`: engine.answer_keys: no such file: {', '.join(missing)}")
-        found = tuple(place for place in places.values() if place is not None)
+        try:
+            found = key_files(self.engine.answer_keys)
+        except FileNotFoundError as error:
+            raise ConfigError(f"server `{self.name}`: engine.answer_keys: {error}") from error
         return self.engine.model_copy(update={"models": (self.model,), "answer_keys": found})
 
 

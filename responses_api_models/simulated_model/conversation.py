@@ -18,6 +18,7 @@ class Conversation:
     Attributes:
         rendered: (role, text) of each message; tool calls as the text that a model would write.
         task: Text of the last user message.
+        opening: Text of the first user message, stripped.
         script: Text of the first user message that carries a `<script>`, empty if there is none.
         turn: Assistant messages so far.
         turn_since_user: Assistant messages since the last user message.
@@ -37,6 +38,7 @@ class Conversation:
     parallel_tool_calls: bool
     answer_schema: Json | None = None
     task: str = ""
+    opening: str = ""
     script: str = ""
     turn: int = 0
     turn_since_user: int = 0
@@ -49,6 +51,7 @@ class Conversation:
             fingerprint.update(f"{role}\0{text}\0".encode("utf-8", "surrogatepass"))
             if role == "user":
                 self.task, self.turn_since_user, self.tool_outputs = text, 0, ()
+                self.opening = self.opening or text.strip()
                 if not self.script and "<script>" in text:
                     self.script = text
             elif role == "assistant":

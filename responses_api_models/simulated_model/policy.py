@@ -5,27 +5,21 @@ answers to the same conversation: the same run gives the same answers, and repea
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from random import Random
 
 import orjson
 
 from nemo_gym_lite.clients import Json
 from responses_api_models.simulated_model import tokens
-from responses_api_models.simulated_model.conversation import (
-    Conversation,
-    call_text,
-    reasoning_text,
-)
+from responses_api_models.simulated_model.answer_keys import Knowledge
+from responses_api_models.simulated_model.answers import Answer, Calls, answer_of
+from responses_api_models.simulated_model.conversation import Conversation
+from responses_api_models.simulated_model.guesses import guess, labels
 from responses_api_models.simulated_model.refusals import refusal
 from responses_api_models.simulated_model.schema_values import Hints, ValueMaker
 from responses_api_models.simulated_model.settings import EngineSettings
 
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
-_LETTER_OPTION = re.compile(r"^\s*\(?([A-J])[):.]\s", re.MULTILINE)
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _PROSE = (
     "Let me think about this step by step. First I read the task once more and note what is given. "
     "Then I work out what is asked for, and which of the given facts matter. The rest can be left aside. "
@@ -34,36 +28,8 @@ _PROSE = (
 ) * 40
 
 
-Calls = tuple[tuple[str, str], ...]
-"""(name, arguments as JSON text) of each tool call."""
-
 MAX_CALLS_PER_TOOL = 4
 """Calls of one tool for one task, however many values the task mentions."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """One answer, before it takes the shape of a dialect.
-
-    Attributes:
-        finish_reason: "stop", "length" or "tool_calls".
-        fault: A fault that a script asks for instead of an answer.
-    """
-
-    text: str = ""
-    reasoning: str | None = None
-    calls: Calls = ()
-    finish_reason: str = "stop"
-    fault: str | None = None
-
-    def written(self) -> str:
-        """The answer as the model writes it, before any parser."""
-        thought = reasoning_text(self.reasoning) if self.reasoning else ""
-        return thought + self.text + "".join(call_text(*call) for call in self.calls)
-
-    def completion_tokens(self) -> int:
-        """Tokens of the answer, the end token included where it was reached."""
-        return tokens.count(self.written()) + (self.finish_reason != "length")
 
 
 class Policy:
@@ -71,12 +37,12 @@ class Policy:
 
     Args:
         settings: Accuracy, lengths, seed.
-        keys: Right answers by task text.
+        known: Right answers and rollouts.
     """
 
-    def __init__(self, settings: EngineSettings, keys: Mapping[str, str]) -> None:
+    def __init__(self, settings: EngineSettings, known: Knowledge) -> None:
         self._settings = settings
-        self._keys = keys
+        self._known = known
 
     def answer(self, conversation: Conversation, occurrence: int) -> Answer:
         """Answer a conversation.
@@ -89,13 +55,20 @@ class Policy:
         random = Random(conversation.digest ^ (self._settings.seed << 64) ^ (occurrence << 96))
         answer = self._scripted(conversation)
         if answer is None:
-            if calls := self._calls(conversation, random):
-                answer = Answer(calls=calls, finish_reason="tool_calls")
-            else:
-                answer = Answer(self._text(conversation, random))
-            if self._settings.reasoning:
+            answer = self._of_its_own(conversation, random)
+            if self._settings.reasoning and not answer.reasoning:
                 answer.reasoning = self._prose(random)
-        return _cut(answer, conversation.max_tokens)
+        return answer.cut(conversation.max_tokens)
+
+    def _of_its_own(self, conversation: Conversation, random: Random) -> Answer:
+        """What the engine knows, or the calls and texts of one that knows nothing."""
+        reference = self._known.references.get(conversation.opening)
+        if reference is not None:
+            answer = reference.next_answer(conversation, random, self._settings.accuracy)
+            return answer or Answer(self._text(conversation, random))
+        if calls := self._calls(conversation, random):
+            return Answer(calls=calls, finish_reason="tool_calls")
+        return Answer(self._text(conversation, random))
 
     @staticmethod
     def _scripted(conversation: Conversation) -> Answer | None:
@@ -105,7 +78,7 @@ class Policy:
             turns = orjson.loads(_SCRIPT.search(conversation.script)[1])  # type: ignore[index]
             if conversation.turn >= len(turns):
                 return Answer("The script has no further turns.")
-            return _script_turn(turns[conversation.turn])
+            return answer_of(turns[conversation.turn])
         except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
             message = f"the task's <script> is not a JSON list of turns: {error}"
             raise refusal(message, "messages") from error
@@ -143,12 +116,12 @@ class Policy:
         return _PROSE[begin:end]
 
     def _final_answer(self, task: str, random: Random) -> str:
-        """The answer in the form that the task asks for; empty where neither key nor form is known."""
-        right = self._keys.get(task.strip()) if self._keys else None
+        """The answer in the form that the task asks for; empty where neither answer nor form is known."""
+        right = self._known.answers.get(task.strip())
         boxed, hashed = "\\boxed" in task, "####" in task
         if right is None and not boxed and not hashed:
-            return ""
-        said = _guess(task, right, random)
+            return self._verdict(task, random)
+        said = guess(task, right, random)
         if right is not None and random.random() < self._settings.accuracy:
             said = right
         if boxed:
@@ -156,6 +129,13 @@ class Policy:
         if hashed:
             return f"#### {said}"
         return f"Answer: {said}" if "Answer:" in task else f"The answer is {said}."
+
+    def _verdict(self, task: str, random: Random) -> str:
+        """A judge's verdict: the first label that the prompt offers is right, for all that the engine knows."""
+        offered = labels(task)
+        if not offered:
+            return ""
+        return offered[0] if random.random() < self._settings.accuracy else random.choice(offered[1:])
 
 
 def _allowed_tools(conversation: Conversation) -> list[Json]:
@@ -189,46 +169,3 @@ def _calls_of(tool: Json, hints: Hints, random: Random) -> Calls:
         if hints.left == unused:
             break
     return tuple(calls)
-
-
-def _script_turn(turn: str | Json) -> Answer:
-    """One turn of a script: its text, or an object with `content`, `reasoning`, `tool_calls`, `fault`."""
-    if isinstance(turn, str):
-        return Answer(turn)
-    calls = tuple(
-        (call["name"], given if isinstance(given := call["arguments"], str) else orjson.dumps(given).decode())
-        for call in turn.get("tool_calls", ())
-    )
-    return Answer(
-        turn.get("content") or "",
-        turn.get("reasoning"),
-        calls,
-        turn.get("finish_reason") or ("tool_calls" if calls else "stop"),
-        turn.get("fault"),
-    )
-
-
-def _guess(task: str, right: str | None, random: Random) -> str:
-    """An answer of the right kind that is not `right`."""
-    letters: list[str] = [letter for letter in _LETTER_OPTION.findall(task) if letter != right]
-    if right is None:
-        numbers: list[str] = _NUMBER.findall(task)
-        return random.choice(letters or numbers or ["42"]).replace(",", "")
-    if len(right) == 1 and right.isalpha():
-        return random.choice(letters or [letter for letter in "ABCD" if letter != right.upper()])
-    try:
-        wrong = Fraction(right.replace(",", "")) + random.choice((-2, -1, 1, 2, 10))
-    except ValueError:
-        return "unknown"
-    return str(wrong) if "/" in right else f"{float(wrong):g}"
-
-
-def _cut(answer: Answer, max_tokens: int | None) -> Answer:
-    """Stop at `max_tokens`; a tool call that is cut off is only text, as in vLLM."""
-    if max_tokens is None or answer.completion_tokens() <= max_tokens:
-        return answer
-    text = answer.written()[: max_tokens * tokens.CHARS_PER_TOKEN]
-    thought = ""
-    if answer.reasoning:
-        thought, _, text = text.removeprefix("<think>").partition("</think>")
-    return Answer(text, thought or None, (), "length", answer.fault)

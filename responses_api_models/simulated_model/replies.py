@@ -6,8 +6,8 @@ from typing import Any
 
 from nemo_gym_lite.clients import Json
 from responses_api_models.simulated_model import tokens
+from responses_api_models.simulated_model.answers import Answer
 from responses_api_models.simulated_model.conversation import Conversation
-from responses_api_models.simulated_model.policy import Answer
 
 SYSTEM_FINGERPRINT = "simulated-engine"
 

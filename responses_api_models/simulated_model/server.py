@@ -13,13 +13,14 @@ from aiohttp import web
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import EndpointError
-from responses_api_models.simulated_model.answer_keys import read_answer_keys
+from responses_api_models.simulated_model.answer_keys import key_files, read_answer_keys
+from responses_api_models.simulated_model.answers import Answer
 from responses_api_models.simulated_model.arrivals import Arrivals
 from responses_api_models.simulated_model.controls import Controls, Route
 from responses_api_models.simulated_model.conversation import Conversation, of_chat, of_responses
 from responses_api_models.simulated_model.faults import FAULT_BODIES, FAULT_STATUS, FaultDice
 from responses_api_models.simulated_model.metrics_page import metrics_page
-from responses_api_models.simulated_model.policy import Answer, Policy
+from responses_api_models.simulated_model.policy import Policy
 from responses_api_models.simulated_model.rate_limits import RateGate
 from responses_api_models.simulated_model.refusals import (
     over_long_prompt,
@@ -88,7 +89,7 @@ class SimulatedEngine:
         self.limits = RateGate(self.settings.limits)
         self.scheduler = Scheduler(self.settings)
         self.port = 0
-        self._policy = Policy(self.settings, read_answer_keys(self.settings.answer_keys))
+        self._policy = Policy(self.settings, read_answer_keys(key_files(self.settings.answer_keys)))
         self._routes: dict[tuple[str, str], Route] = {
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/responses"): self._responses,

@@ -88,7 +88,8 @@ class EngineSettings(BaseModel):
     accuracy: float = Field(default=0.7, ge=0.0, le=1.0)
     """Share of answers that are right, where the engine can know (by an answer key or from the text)."""
     answer_keys: tuple[Path, ...] = ()
-    """JSONL files of environments; their `expected_answer` or `answer` is what the engine knows."""
+    """JSONL files of environments, or patterns with `*`; their `expected_answer`, `answer` or `reference_turns` (a
+    right rollout, turn by turn, in the form of a script) is what the engine knows."""
     answer_tokens: tuple[PositiveInt, PositiveInt] = (8, 32)
     """Fewest and most tokens of prose in an answer; a token is four characters."""
     max_tool_turns: PositiveInt = 3

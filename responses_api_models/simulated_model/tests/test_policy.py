@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from nemo_gym_lite.errors import EndpointError
-from responses_api_models.simulated_model.answer_keys import read_answer_keys
+from responses_api_models.simulated_model.answer_keys import Knowledge, read_answer_keys
 from responses_api_models.simulated_model.conversation import of_chat, of_responses
 from responses_api_models.simulated_model.policy import Policy
 from responses_api_models.simulated_model.settings import EngineSettings
@@ -27,7 +27,8 @@ def ask(*texts, tools=(), keys=None, occurrence=0, settings=None, **more):
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
     body = {"messages": messages, "tools": [{"type": "function", "function": tool} for tool in tools], **more}
-    return Policy(settings or EngineSettings(accuracy=1.0), keys or {}).answer(of_chat(body), occurrence)
+    known = Knowledge(answers=keys or {})
+    return Policy(settings or EngineSettings(accuracy=1.0), known).answer(of_chat(body), occurrence)
 
 
 def play(text, tools, **more):
@@ -36,7 +37,7 @@ def play(text, tools, **more):
     offered = [{"type": "function", "function": tool} for tool in tools]
     while True:
         body = {"messages": messages, "tools": offered, **more}
-        answer = Policy(EngineSettings(accuracy=1.0), {}).answer(of_chat(body), 0)
+        answer = Policy(EngineSettings(accuracy=1.0), Knowledge()).answer(of_chat(body), 0)
         if not answer.calls:
             return turns, answer.text
         turns.append([(name, json.loads(arguments)) for name, arguments in answer.calls])
@@ -102,7 +103,14 @@ def test_answer_keys_are_read_from_environments_data(tmp_path):
     ]
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
 
-    assert read_answer_keys([path]) == {"one": "1", "two": "2", "three": "3"}
+    assert read_answer_keys([path]).answers == {"one": "1", "two": "2", "three": "3"}
+
+
+def test_a_judge_gives_the_first_verdict_that_its_prompt_offers():
+    prompt = "Are A and B equal? Say [[A=B]] if so, else [[A!=B]]. A is [[1, 2]], B is [[1,2]]."
+
+    assert ask(prompt).text.endswith("[[A=B]]")
+    assert ask(prompt, settings=EngineSettings(accuracy=0.0)).text.endswith("[[A!=B]]")
 
 
 def test_a_tool_is_called_and_then_its_output_is_reported():
@@ -148,7 +156,7 @@ def test_structured_answers_satisfy_their_schema():
     jsonschema.validate(json.loads(ask("hi", response_format=asked).text), schema)
 
     params = {"input": "hi", "text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}
-    answer = Policy(EngineSettings(), {}).answer(of_responses(params), 0)
+    answer = Policy(EngineSettings(), Knowledge()).answer(of_responses(params), 0)
     jsonschema.validate(json.loads(answer.text), schema)
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responses_api_models.simulated_model import tokens
+from responses_api_models.simulated_model.answer_keys import Knowledge
 from responses_api_models.simulated_model.conversation import of_chat
 from responses_api_models.simulated_model.policy import Policy
 from responses_api_models.simulated_model.replies import chat_reply
@@ -19,7 +20,7 @@ def test_counts_and_ids_agree(rendered):
 
 def play(body, settings):
     conversation = of_chat(body)
-    answer = Policy(settings, {}).answer(conversation, 0)
+    answer = Policy(settings, Knowledge()).answer(conversation, 0)
     return chat_reply(body, conversation, answer, conversation.prompt_tokens())
 
 
