@@ -1,0 +1,41 @@
+"""`ng_help`: all commands, one line each."""
+
+import sys
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from nemo_gym_lite.cli.commands import COMMANDS
+from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+
+
+class HelpOptions(BaseModel):
+    """Print all commands, one line each, with the way in which `gym` spells them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def overview() -> str:
+    """The list of commands as text."""
+    name = max(len(each.script) for each in COMMANDS)
+    spelled = max(len(each.spelled) for each in COMMANDS)
+    lines = (f"  {each.script:{name}}  gym {each.spelled:{spelled}}  {each.purpose}".rstrip() for each in COMMANDS)
+    ending = "`COMMAND --help` prints a command's options. `ng` is `gym`, and each `ng_X` is `nemo_gym_X`, too."
+    return "\n".join(["commands:", *lines, "", ending])
+
+
+def show_help(argv: Sequence[str]) -> int:
+    """Print the list; returns the exit code."""
+    if asks_for_help(argv):
+        return print_help(HelpOptions, "ng_help")
+    print(overview())
+    return EXIT_OK
+
+
+def main() -> int:
+    """Entry point of the command."""
+    return run_command(lambda: show_help(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
