@@ -7,7 +7,14 @@ from random import Random
 _LETTER_OPTION = re.compile(r"^\s*\(?([A-J])[):.]\s", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _LABEL = re.compile(r"\[\[([^\[\]\n]{1,20})\]\]")
-_FINAL = re.compile(r"(\\boxed\{|Answer: |#### )([^{}\n]+)")
+_FINAL = re.compile(r"(\\boxed\{|<answer>|Answer: |#### )([^{}<\n]+)")
+_FORMS = {"\\boxed": "\\boxed{{}}", "<answer>": "<answer>{}</answer>", "####": "#### {}", "Answer:": "Answer: {}"}
+"""How a final answer is marked, by what a task's text says if it wants that; `{}` stands for the answer."""
+
+
+def final_form(task: str) -> str | None:
+    """How the task wants its final answer marked, with `{}` for the answer; None if it does not say."""
+    return next((form for word, form in _FORMS.items() if word in task), None)
 
 
 def guess(task: str, right: str | None, random: Random) -> str:

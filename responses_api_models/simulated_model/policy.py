@@ -14,7 +14,7 @@ from responses_api_models.simulated_model import tokens
 from responses_api_models.simulated_model.answer_keys import Knowledge
 from responses_api_models.simulated_model.answers import Answer, Calls, answer_of
 from responses_api_models.simulated_model.conversation import Conversation
-from responses_api_models.simulated_model.guesses import guess, labels
+from responses_api_models.simulated_model.guesses import final_form, guess, labels
 from responses_api_models.simulated_model.refusals import refusal
 from responses_api_models.simulated_model.schema_values import Hints, ValueMaker
 from responses_api_models.simulated_model.settings import EngineSettings
@@ -118,17 +118,13 @@ class Policy:
     def _final_answer(self, task: str, random: Random) -> str:
         """The answer in the form that the task asks for; empty where neither answer nor form is known."""
         right = self._known.answers.get(task.strip())
-        boxed, hashed = "\\boxed" in task, "####" in task
-        if right is None and not boxed and not hashed:
+        form = final_form(task)
+        if right is None and (form is None or labels(task)):
             return self._verdict(task, random)
         said = guess(task, right, random)
         if right is not None and random.random() < self._settings.accuracy:
             said = right
-        if boxed:
-            return f"\\boxed{{{said}}}"
-        if hashed:
-            return f"#### {said}"
-        return f"Answer: {said}" if "Answer:" in task else f"The answer is {said}."
+        return (form or "The answer is {}.").replace("{}", said, 1)
 
     def _verdict(self, task: str, random: Random) -> str:
         """A judge's verdict: the first label that the prompt offers is right, for all that the engine knows."""

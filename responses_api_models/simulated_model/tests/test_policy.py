@@ -66,6 +66,7 @@ def test_another_seed_gives_another_answer():
     [
         ("6 times 7? Answer in \\boxed{}.", "42", "\\boxed{42}"),
         ("6 times 7? Answer after ####.", "42", "#### 42"),
+        ("6 times 7? Answer between <answer> and </answer>.", "42", "<answer>42</answer>"),
         ("6 times 7?", "42", "The answer is 42."),
         ("6 times 7? End with a line `Answer: `.", "42", "Answer: 42"),
         ("A quarter and a third? \\boxed{}", "7/12", "\\boxed{7/12}"),
@@ -107,7 +108,7 @@ def test_answer_keys_are_read_from_environments_data(tmp_path):
 
 
 def test_a_judge_gives_the_first_verdict_that_its_prompt_offers():
-    prompt = "Are A and B equal? Say [[A=B]] if so, else [[A!=B]]. A is [[1, 2]], B is [[1,2]]."
+    prompt = "Are A and B equal? Say [[A=B]] if so, else [[A!=B]]. A is [[1, 2]], B is \\boxed{[[1,2]]}."
 
     assert ask(prompt).text.endswith("[[A=B]]")
     assert ask(prompt, settings=EngineSettings(accuracy=0.0)).text.endswith("[[A!=B]]")
