@@ -9,9 +9,11 @@
     │   ├── AlmostServerError           a block looks like a server and does not validate
     │   ├── ServerRefNotFoundError      a `{type, name}` reference to a server that is not configured
     │   ├── NoServerInstancesError      nothing to start
+    │   ├── SandboxConfigError          a sandbox is asked for in a way that its provider does not know
     │   └── ConfigInterpolationError    `${...}` that cannot be resolved
     ├── OutputError                     the output cannot be read, locked or written; nothing already there is lost
     ├── ServerStartError                a server did not come up, or would not stay up
+    ├── SandboxCreateError              a sandbox cannot be made: no container runtime, no image, no right to
     └── FailedCallError                 one call of a rollout failed; `failure_class` goes to the sidecar
         ├── EndpointError               a model endpoint failed; knows whether and when to try again
         ├── NoHealthyEndpointError      every endpoint of a model rests after failures
@@ -78,6 +80,10 @@ class NoServerInstancesError(ConfigError, ValueError):
     """The configuration holds no server to start."""
 
 
+class SandboxConfigError(ConfigError, ValueError):
+    """A sandbox, or its provider, is asked for in a way that makes no sense."""
+
+
 class ConfigInterpolationError(ConfigError, ValueError):
     """An interpolation `${...}` cannot be resolved."""
 
@@ -90,13 +96,17 @@ class ServerStartError(GymError):
     """A server did not come up, or crashed more often than it may."""
 
 
+class SandboxCreateError(GymError, RuntimeError):
+    """A sandbox cannot be made on this machine: no container runtime, no image, or not the right to."""
+
+
 class FailedCallError(GymError):
     """One call that a rollout depends on failed, so the rollout ends in the sidecar.
 
     Attributes:
         failure_class: One word for the sidecar: `unreachable`, `reset`, `timeout`, `rate_limited`, `server_error`,
-            `bad_request`, `bad_reply`, `seed_failed`, `verify_failed`, `judge_failed`, `agent_failed`,
-            `not_persisted`, `worker_died`.
+            `bad_request`, `bad_reply`, `seed_failed`, `step_failed`, `verify_failed`, `judge_failed`,
+            `agent_failed`, `not_persisted`, `worker_died`.
         terminal: A later run need not try this rollout again, because it would fail the same way.
         cause: Of a check in a process of its own, how that ended: `timeout`, `crash` or `out_of_memory`; of a model
             call, `no_endpoint` if it was not even sent because every endpoint rested; else empty.

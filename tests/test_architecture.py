@@ -20,10 +20,11 @@ MAX_PACKAGE_LINES = 19_000
 FLOORS = {
     0: """
         alias errors clock clients row_fields config_types episode
-        token_ids content_parts response_items responses_types chat_types openai_utils
+        token_ids content_parts response_items responses_types chat_types openai_utils rollout_correlation
+        rollout_observability
         """,
     1: """
-        reward_profile pass_at_k dialects routing.retry routing.call_stats routing.snapshot routing.endpoint_state
+        reward_profile pass_at_k dialects responses_converter routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         routing.admission routing.payoff routing.limiter routing.token_estimate
         routing.breaker routing.refusals routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
@@ -35,18 +36,19 @@ FLOORS = {
         routing config openai_client rollouts.ticker rollouts.wire
         rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
         rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
-        serving.run_files serving.failures serving.client
+        serving.run_files serving.failures serving.client serving.head_config serving.server_client
+        global_config model_calls prompt
         """,
     3: """
         serving.request_stats serving.metrics_page
-        serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
+        serving.capture serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
         serving.isolation
         serving.near_resources serving.far_resources serving.check_pool serving.check_processes
         serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model
         base_responses_api_agent routed_model agents
         """,
     4: """
-        rollouts serving global_config rollout_collection
+        rollouts serving rollout_collection
         """,
     5: "cli",
 }
