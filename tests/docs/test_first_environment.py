@@ -8,7 +8,7 @@ from tests.collect.workspace import Workspace
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/write-your-first-environment.md"
 STEP = re.compile(
-    r"(?:`(?P<path>resources_servers/\S+)` becomes this[^\n]*:\n\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.S
+    r"(?:`(?P<path>resources_servers/\S+)` becomes this[^\n]*:\n\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL
 )
 
 
