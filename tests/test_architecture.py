@@ -24,20 +24,22 @@ FLOORS = {
         rollout_observability
         """,
     1: """
-        reward_profile pass_at_k dialects responses_converter routing.retry routing.call_stats routing.snapshot routing.endpoint_state
+        reward_profile pass_at_k dialects responses_converter
+        routing.retry routing.call_stats routing.snapshot routing.endpoint_state
         routing.admission routing.payoff routing.limiter routing.token_estimate
         routing.breaker routing.refusals routing.window routing.homes
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
         rollouts.budget rollouts.projection rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history
         rollouts.families
         rollouts.shards rollouts.columns
+        datasets.statistics datasets.conflicts
         """,
     2: """
         routing config openai_client rollouts.ticker rollouts.wire
         rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
         rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client serving.head_config serving.server_client
-        global_config model_calls prompt
+        global_config model_calls prompt datasets
         """,
     3: """
         serving.request_stats serving.metrics_page

@@ -1,0 +1,97 @@
+"""`ng_test`: runs the tests of one environment, in which `nemo_gym` means this package."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nemo_gym_lite.cli.common import asks_for_help, print_help, run_command
+from nemo_gym_lite.config.components import components
+from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.keys import SERVER_TYPES
+from nemo_gym_lite.config.roots import find
+from nemo_gym_lite.config.wording import did_you_mean
+from nemo_gym_lite.config_types import DatasetConfig
+from nemo_gym_lite.datasets.rows import check
+from nemo_gym_lite.datasets.scope import Dataset
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.progress import say
+from nemo_gym_lite.serving.environment_tests import pytest_calls
+
+_LEAST_ROWS = 5
+
+
+class OneTestOptions(BaseModel):
+    """Run the tests of one environment with pytest, from within its folder; ends with pytest's exit code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entrypoint: Annotated[Path, Field(description="folder of the server, for instance resources_servers/gsm8k")]
+    isolate: Annotated[
+        bool | None, Field(description="build it an environment of its own; null: as its configuration says")
+    ] = None
+    use_installed_nemo_gym: Annotated[
+        bool, Field(description="let `nemo_gym` mean NeMo Gym itself, where that is installed")
+    ] = False
+    should_validate_data: Annotated[
+        bool, Field(description="check first that data/example.jsonl has five rows and all are valid")
+    ] = False
+
+
+def test(argv: Sequence[str]) -> int:
+    """Run the tests; returns pytest's exit code."""
+    if asks_for_help(argv):
+        return print_help(OneTestOptions, "ng_test")
+    options = compose(argv, OneTestOptions, needs_servers=False).options
+    folder = _folder(options.entrypoint)
+    if options.should_validate_data:
+        validate_data(folder)
+    calls = pytest_calls([folder], isolate=options.isolate, use_alias=not options.use_installed_nemo_gym, show=say)
+    [call] = asyncio.run(calls)
+    if call.problem:
+        raise call.problem
+    done = subprocess.run(call.command, cwd=call.folder, env=call.variables, check=False)  # noqa: S603 - pytest itself
+    return abs(done.returncode)
+
+
+def _folder(entrypoint: Path) -> Path:
+    folder = find(entrypoint)
+    if folder is None or not folder.is_dir():
+        known = [f"{one.parent}/{one.name}" for parent in SERVER_TYPES for one in components(parent, "*/app.py")]
+        raise ConfigError(
+            f"entrypoint: no such folder: {entrypoint}",
+            did_you_mean(str(entrypoint), known, "it is a server's folder, as in resources_servers/gsm8k"),
+        )
+    return folder
+
+
+def validate_data(folder: Path) -> None:
+    """Check what an environment brings to be tried out.
+
+    Raises:
+        ConfigError: `data/example.jsonl` is missing, short or invalid, or metrics of the data are in conflict.
+    """
+    path = folder / "data" / "example.jsonl"
+    if not path.is_file():
+        raise ConfigError(f"no such file: {path}", f"put {_LEAST_ROWS} tasks there")
+    entry = DatasetConfig(name="example", type="example", jsonl_fpath=str(path))
+    checked = check(Dataset(folder.name, entry, path))
+    if checked.faults:
+        raise ConfigError("these rows are invalid\n  " + "\n  ".join(checked.faults))
+    if checked.statistics.rows < _LEAST_ROWS:
+        raise ConfigError(f"{path} has {checked.statistics.rows} rows; {_LEAST_ROWS} are wanted")
+    if conflicts := sorted(path.parent.glob("*_conflict.json")):
+        raise ConfigError(f"{conflicts[0]} says that the data is not what its metrics say")
+
+
+def main() -> int:
+    """Entry point of the command."""
+    return run_command(lambda: test(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

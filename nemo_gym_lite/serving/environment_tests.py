@@ -1,0 +1,118 @@
+"""How the tests of a server's folder are run: by pytest in a process of its own, from within the folder.
+
+NeMo Gym's way is kept: the search roots are on the path, `nemo_gym` means this package, `async` tests need no mark.
+Settings of this repository do not reach in; those of the folder hold.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from nemo_gym_lite.config.files import read_yaml
+from nemo_gym_lite.config.requirements import check_requirements
+from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE, search_roots
+from nemo_gym_lite.config.servers import ServerInstance
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.serving.isolation import Show, isolated_interpreters
+
+_SETTINGS = (
+    ("pytest.ini", ""),
+    (".pytest.ini", ""),
+    ("pyproject.toml", "[tool.pytest"),
+    ("tox.ini", "[pytest]"),
+    ("setup.cfg", "[tool:pytest]"),
+)
+"""Files that hold a folder's own settings of pytest, each with what marks them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PytestCall:
+    """What to start, where, and with which environment variables.
+
+    Attributes:
+        problem: Why it cannot be started, None if it can.
+    """
+
+    folder: Path
+    command: tuple[str, ...]
+    variables: dict[str, str]
+    problem: ConfigError | None = None
+
+
+async def pytest_calls(
+    folders: Iterable[Path], *, isolate: bool | None, use_alias: bool = True, show: Show
+) -> list[PytestCall]:
+    """Get ready to run the tests of some folders; environments that they want for themselves are built.
+
+    Args:
+        folders: Each holds a server.
+        isolate: Whether each has an environment of its own; None: as its configuration says.
+        use_alias: Whether `nemo_gym` means this package.
+        show: Gets lines about what is built.
+
+    Raises:
+        ConfigError: pytest is not installed, or an environment cannot be built.
+    """
+    if find_spec("pytest") is None:
+        raise ConfigError(
+            "pytest, which runs environments' tests, is not installed", 'pip install "nemo-gym-lite[test]"'
+        )
+    servers = [_stand_in(folder.absolute(), isolate) for folder in folders]
+    interpreters = await isolated_interpreters(servers, {}, show)
+    return [_call(server, interpreters.get(server.name, sys.executable), use_alias=use_alias) for server in servers]
+
+
+def _stand_in(folder: Path, isolate: bool | None) -> ServerInstance:
+    """The folder as a server, so that its requirements are looked at as before a start."""
+    wanted = _says_isolate(folder) if isolate is None else isolate
+    return ServerInstance.model_construct(
+        name=f"{folder.parent.name}/{folder.name}",
+        implementation=folder.name,
+        entrypoint=folder / "app.py",
+        config={"isolate": wanted},
+    )
+
+
+def _says_isolate(folder: Path) -> bool:
+    """Whether a configuration of the folder has `isolate: true` in a block of its server."""
+    blocks = (block for path in (folder / "configs").glob("*.yaml") for block in read_yaml(path).values())
+    return any(_inside(block, folder.parent.name, folder.name, "isolate") is True for block in blocks)
+
+
+def _inside(node: Any, *path: str) -> Any:
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
+
+
+def _call(server: ServerInstance, python: str, *, use_alias: bool) -> PytestCall:
+    folder, problem = server.entrypoint.parent, None
+    try:
+        check_requirements([server])
+    except ConfigError as error:
+        problem = error
+    own = _own_settings(folder)
+    command = [python, "-P", "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    command += ["-p", "nemo_gym_lite.alias"] if use_alias else []
+    command += ["-c", os.devnull] if own is None else []
+    command += ["-o", "asyncio_mode=auto"] if own is None or "asyncio_mode" not in own else []
+    roots = search_roots()
+    path = [*map(str, roots), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),  # the folder last, so that none of its files hides a package
+        EXTRA_ROOTS_VARIABLE: os.pathsep.join(map(str, roots)),  # the working folder is another one there
+    }
+    return PytestCall(folder, tuple(command), variables, problem)
+
+
+def _own_settings(folder: Path) -> str | None:
+    for name, mark in _SETTINGS:
+        path = folder / name
+        if path.is_file() and mark in (text := path.read_text(errors="replace")):
+            return text
+    return None
