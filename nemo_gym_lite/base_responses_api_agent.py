@@ -1,5 +1,7 @@
 """What an agent subclasses: an episode to play, as `POST /run`, and a turn loop, as `POST /v1/responses`."""
 
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Body, FastAPI, Request
@@ -12,12 +14,24 @@ from nemo_gym_lite.config_types import (
     BaseRunServerInstanceConfig,
     Deadlines,
 )
+from nemo_gym_lite.global_config import OBSERVABILITY_ENABLED_KEY_NAME, TOKEN_ID_CAPTURE_BLOCK
 from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
-from nemo_gym_lite.reward_profile import compute_aggregate_metrics
-from nemo_gym_lite.server_utils import SimpleServer, get_first_server_config_dict
+from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregate_metrics
+from nemo_gym_lite.rollout_correlation import (
+    apply_rollout_prefix,
+    current_rollout_id,
+    maybe_rollout_id_from_run_body,
+    rollout_path_prefix,
+)
+from nemo_gym_lite.server_utils import (
+    TOKEN_CAPTURE_PATH_SEGMENT,
+    BaseServer,
+    SimpleServer,
+    get_first_server_config_dict,
+)
 from nemo_gym_lite.serving.app import ServerApp
 
-__all__ = ["BaseResponsesAPIAgentConfig", "Body", "SimpleResponsesAPIAgent"]
+__all__ = ["BaseResponsesAPIAgent", "BaseResponsesAPIAgentConfig", "Body", "SimpleResponsesAPIAgent"]
 
 
 class BaseResponsesAPIAgentConfig(BaseRunServerInstanceConfig):
@@ -28,8 +42,14 @@ class BaseResponsesAPIAgentConfig(BaseRunServerInstanceConfig):
     token_id_capture: bool = False
 
 
-class SimpleResponsesAPIAgent(SimpleServer):
-    """An agent server."""
+class BaseResponsesAPIAgent(BaseServer):
+    """A server of kind `responses_api_agents`."""
+
+    config: BaseResponsesAPIAgentConfig
+
+
+class SimpleResponsesAPIAgent(BaseResponsesAPIAgent, AggregateMetricsMixin, SimpleServer):
+    """An agent server. Authors define `run` and `responses`."""
 
     config: BaseResponsesAPIAgentConfig
 
@@ -42,8 +62,11 @@ class SimpleResponsesAPIAgent(SimpleServer):
         raise NotImplementedError(f"{type(self).__name__} does not define run")
 
     async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
-        """Standard statistics of the agent's rows."""
-        return compute_aggregate_metrics(body.verify_responses)
+        """Standard statistics of the agent's rows and its own metrics; nothing where nothing is verified."""
+        if self.config.skip_verification:
+            warnings.warn("skip_verification=true: there are no rewards to sum up", RuntimeWarning, stacklevel=2)
+            return AggregateMetrics()
+        return compute_aggregate_metrics(body.verify_responses, self.compute_metrics, self.get_key_metrics)
 
     @classmethod
     def near_client(
@@ -69,22 +92,46 @@ class SimpleResponsesAPIAgent(SimpleServer):
         return app
 
     def rollout_id_from_run(self, body: Any) -> str | None:
-        """Id under which model calls of a row are captured; calls are not captured, so None."""
-        return None
+        """Id under which the model calls of a row are captured; None if calls are not captured, or it has no labels.
 
-    def url_path_for_run(self, path: str, body: Any) -> str:
-        """`path`, under which a row's calls are captured where calls are captured."""
-        return path
+        Raises:
+            ValueError: The row's `_ng_rollout_id` cannot be a part of a path.
+        """
+        return maybe_rollout_id_from_run_body(body) if self._captures() else None
 
-    def url_path_for_request(self, path: str, request: Request) -> str:
-        """`path`, under which a request's calls are captured where calls are captured."""
-        return path
+    def url_path_for_run(self, url_path: str, body: Any) -> str:
+        """`url_path`, with the row's rollout before it where calls are captured."""
+        return self._prefix(self.rollout_id_from_run(body)) + url_path
+
+    def url_path_for_request(self, url_path: str, request: Request | None) -> str:
+        """`url_path`, with the rollout before it that was before the request's own path."""
+        params = getattr(request, "path_params", None)
+        rollout_id = params.get("rollout_id") if isinstance(params, Mapping) else None
+        asked = str(getattr(getattr(request, "url", None), "path", ""))
+        token_capture = f"/{TOKEN_CAPTURE_PATH_SEGMENT}/" in asked
+        return rollout_path_prefix(rollout_id or current_rollout_id(), token_capture=token_capture) + url_path
 
     def base_url_for_run(self, base_url: str, body: Any) -> str:
-        """`base_url`, under which a row's calls are captured where calls are captured."""
-        return base_url
+        """`base_url` (without `/v1`), with the row's rollout after it where calls are captured."""
+        return apply_rollout_prefix(base_url, self.rollout_id_from_run(body), token_capture=self._captures_token_ids())
 
     def resolve_model_base_url(self, model_server_name: str, rollout_id: str | None = None) -> str:
         """Base URL of a model server, for clients of the OpenAI API."""
         config = get_first_server_config_dict(self.server_client.global_config_dict, model_server_name)
-        return f"{self.server_client._build_server_base_url(config)}/v1"
+        return f"{self.server_client._build_server_base_url(config)}{self._prefix(rollout_id)}/v1"
+
+    def _prefix(self, rollout_id: str | None) -> str:
+        return rollout_path_prefix(rollout_id, token_capture=self._captures_token_ids())
+
+    def _captures(self) -> bool:
+        return bool(self._setting(OBSERVABILITY_ENABLED_KEY_NAME)) or self._captures_token_ids()
+
+    def _captures_token_ids(self) -> bool:
+        block = self._setting(TOKEN_ID_CAPTURE_BLOCK)
+        if not isinstance(block, Mapping) or not block.get("enabled"):
+            return False
+        return bool(block.get("all_agents")) or self.config.token_id_capture
+
+    def _setting(self, name: str) -> Any:
+        tree = getattr(self.server_client, "global_config_dict", None)  # a mock of the client has none
+        return tree.get(name) if isinstance(tree, Mapping) else None

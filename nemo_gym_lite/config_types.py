@@ -1,11 +1,65 @@
 """Typed configuration that servers, environments and commands share: refs, servers, datasets, deadlines."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nemo_gym_lite.errors import (
+    AlmostServerError,
+    ConfigError,
+    ConfigInterpolationError,
+    ConfigMissingValuesError,
+    ConfigPathNotFoundError,
+    InheritPathNotFoundError,
+    MalformedConfigPathsError,
+    NoServerInstancesError,
+    ServerRefNotFoundError,
+)
+
+__all__ = [
+    "DEFAULT_HEAD_PORT",
+    "ROLLOUT_PATH_PREFIX",
+    "TOKEN_CAPTURE_PATH_SEGMENT",
+    "AgentServerRef",
+    "AggregateMetrics",
+    "AggregateMetricsRequest",
+    "AlmostServerError",
+    "BaseNeMoGymCLIConfig",
+    "BaseRunServerConfig",
+    "BaseRunServerInstanceConfig",
+    "BaseServerConfig",
+    "BenchmarkDatasetConfig",
+    "ConfigError",
+    "ConfigInterpolationError",
+    "ConfigMissingValuesError",
+    "ConfigPathNotFoundError",
+    "DatasetConfig",
+    "DatasetLicense",
+    "DatasetSource",
+    "Deadlines",
+    "Domain",
+    "GitlabSource",
+    "HeadServerConfig",
+    "HuggingFaceSource",
+    "InheritPathNotFoundError",
+    "MalformedConfigPathsError",
+    "ModelServerRef",
+    "NoServerInstancesError",
+    "ResourcesServerRef",
+    "ServerRef",
+    "ServerRefNotFoundError",
+    "ServerType",
+    "VerifyPool",
+]
 
 DEFAULT_HEAD_PORT = 11000
+
+ROLLOUT_PATH_PREFIX = "ng-rollout"
+"""First segment of a path that names the rollout it belongs to: `/ng-rollout/<id>/v1/responses`."""
+
+TOKEN_CAPTURE_PATH_SEGMENT = "training-token-capture"  # noqa: S105 - a path
+"""Follows the rollout's id where the calls' token ids are wanted for training."""
 
 ServerType = Literal["responses_api_models", "resources_servers", "responses_api_agents"]
 
@@ -51,15 +105,78 @@ class Domain(StrEnum):
     OTHER = "other"
 
 
+DatasetLicense: TypeAlias = Literal[
+    "Apache 2.0",
+    "MIT",
+    "Creative Commons Attribution 4.0 International",
+    "Creative Commons Attribution-ShareAlike 4.0 International",
+    "CC BY-SA 4.0",
+    "CC BY-NC 3.0",
+    "NVIDIA Internal Use Only, Do Not Distribute",
+    "NVIDIA Evaluation Dataset License Agreement",
+    "TBD",
+    "GNU General Public License v3.0",
+]
+"""Licenses that NeMo Gym's configurations name."""
+
+
+class GitlabSource(BaseModel):
+    """A file in a model registry of GitLab."""
+
+    type: Literal["gitlab"] = "gitlab"
+    dataset_name: str
+    version: str
+    artifact_fpath: str
+
+
+class HuggingFaceSource(BaseModel):
+    """A data set on Hugging Face, or one file of it."""
+
+    type: Literal["huggingface"] = "huggingface"
+    repo_id: str
+    artifact_fpath: str | None = None
+
+
+DatasetSource: TypeAlias = Annotated[GitlabSource | HuggingFaceSource, Field(discriminator="type")]
+
+
 class DatasetConfig(BaseModel):
-    """One data file of an agent, as a `datasets:` entry names it."""
+    """One data file of an agent, as a `datasets:` entry names it.
+
+    `gitlab_identifier` and `huggingface_identifier` are the older names of `source`; each is filled in from the other.
+    """
 
     name: str
     type: Literal["train", "validation", "example", "benchmark"]
     jsonl_fpath: str
     num_repeats: int = Field(default=1, ge=1)
-    license: str | None = None
-    source: dict[str, Any] | None = None
+    license: DatasetLicense | None = None
+    source: DatasetSource | None = None
+    gitlab_identifier: GitlabSource | None = None
+    huggingface_identifier: HuggingFaceSource | None = None
+    prepare_script: str | None = None
+    prompt_config: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.type in {"train", "validation"} and self.license is None:
+            raise ValueError(f"dataset {self.name!r} of type {self.type} needs a license, or TBD")
+        older = self.gitlab_identifier or self.huggingface_identifier
+        if self.source is not None and older is not None and self.source != older:
+            raise ValueError(f"dataset {self.name!r} names its origin twice; keep `source`")
+        self.source = self.source or older
+        if isinstance(self.source, GitlabSource):
+            self.gitlab_identifier = self.source
+        elif self.source is not None:
+            self.huggingface_identifier = self.source
+        return self
+
+
+class BenchmarkDatasetConfig(DatasetConfig):
+    """A data file that a script of the benchmark makes."""
+
+    type: Literal["benchmark"] = "benchmark"
+    prepare_script: str
 
 
 class BaseServerConfig(BaseModel):

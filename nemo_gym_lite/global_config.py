@@ -1,52 +1,62 @@
-"""The configuration as NeMo Gym's import path has it: names of row fields, and the one process-wide accessor.
+"""The configuration as NeMo Gym's import path has it: names of keys and fields, and the one process-wide accessor.
 
-Our own code is handed its configuration. The accessor is for environments that ask for it themselves.
+Our own code is handed its configuration. The accessor is for environments that ask for it themselves. What composes
+a configuration from files is imported when somebody asks for that, because few processes do.
 """
 
 import os
 import sys
+from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import orjson
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.config.compose import compose
-from nemo_gym_lite.config.files import read_yaml
-from nemo_gym_lite.config.masking import mask_secrets
-from nemo_gym_lite.row_fields import ATTEMPT_INDEX, ROLLOUT_INDEX, TASK_INDEX
-from nemo_gym_lite.serving.client import get_first_server_config_dict
-from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE
-
-__all__ = [
-    "AGENT_REF_KEY_NAME",
-    "ATTEMPT_INDEX_KEY_NAME",
-    "CONFIG_PATHS_KEY_NAME",
-    "HEAD_SERVER_KEY_NAME",
-    "RESPONSES_CREATE_PARAMS_KEY_NAME",
-    "RESPONSE_KEY_NAME",
-    "ROLLOUT_ID_KEY_NAME",
-    "ROLLOUT_INDEX_KEY_NAME",
-    "SKILLS_REF_KEY_NAME",
-    "TASK_INDEX_KEY_NAME",
-    "GlobalConfigDictParser",
-    "GlobalConfigDictParserConfig",
-    "get_first_server_config_dict",
-    "get_global_config_dict",
-    "maybe_get_global_config_dict",
-    "set_global_config_dict",
-]
+from nemo_gym_lite.config.interpolation import literal
+from nemo_gym_lite.config.ports import LOCAL_HOST, PORT_RANGE, free_port
+from nemo_gym_lite.config_types import DEFAULT_HEAD_PORT
+from nemo_gym_lite.errors import ServerRefNotFoundError
+from nemo_gym_lite.row_fields import ATTEMPT_INDEX, ROLLOUT_ID, ROLLOUT_INDEX, TASK_INDEX
+from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
 
 TASK_INDEX_KEY_NAME = TASK_INDEX
 ROLLOUT_INDEX_KEY_NAME = ROLLOUT_INDEX
 ATTEMPT_INDEX_KEY_NAME = ATTEMPT_INDEX
-ROLLOUT_ID_KEY_NAME = "_ng_rollout_id"
+ROLLOUT_ID_KEY_NAME = ROLLOUT_ID
 RESPONSES_CREATE_PARAMS_KEY_NAME = "responses_create_params"
 RESPONSE_KEY_NAME = "response"
 AGENT_REF_KEY_NAME = "agent_ref"
 SKILLS_REF_KEY_NAME = "skills_ref"
+
 CONFIG_PATHS_KEY_NAME = "config_paths"
+ENTRYPOINT_KEY_NAME = "entrypoint"
+DEFAULT_HOST_KEY_NAME = "default_host"
 HEAD_SERVER_KEY_NAME = "head_server"
+DISALLOWED_PORTS_KEY_NAME = "disallowed_ports"
+PORT_RANGE_LOW_KEY_NAME = "port_range_low"
+PORT_RANGE_HIGH_KEY_NAME = "port_range_high"
+DRY_RUN_KEY_NAME = "dry_run"
+HF_TOKEN_KEY_NAME = "hf_token"  # noqa: S105 - a key's name
+RESULTS_DIR_KEY_NAME = "results_dir"
+CACHE_DIR_KEY_NAME = "cache_dir"
+VERBOSE_KEY_NAME = "verbose"
+OBSERVABILITY_ENABLED_KEY_NAME = "observability_enabled"
+MODEL_CALL_CAPTURE_DIR_KEY_NAME = "model_call_capture_dir"
+TOKEN_ID_CAPTURE_BLOCK = "token_id_capture"  # noqa: S105 - a key's name
+SKIP_VERIFICATION_KEY_NAME = "skip_verification"
+SKIP_VERIFICATION_REWARD_KEY_NAME = "skip_verification_reward"
+POLICY_BASE_URL_KEY_NAME = "policy_base_url"
+POLICY_API_KEY_KEY_NAME = "policy_api_key"
+POLICY_MODEL_NAME_KEY_NAME = "policy_model_name"
+POLICY_MODEL_KEY_NAME = "policy_model"
+
+NEMO_GYM_CONFIG_DICT_ENV_VAR_NAME = "NEMO_GYM_CONFIG_DICT"
+NEMO_GYM_CONFIG_PATH_ENV_VAR_NAME = INSTANCE_VARIABLE
+DEFAULT_HEAD_SERVER_PORT = DEFAULT_HEAD_PORT
 
 _current: list[DictConfig] = []
 """The process's configuration, once somebody set it or asked for it."""
@@ -61,6 +71,7 @@ class GlobalConfigDictParserConfig(BaseModel):
         skip_load_from_cli: Do not read the command line of this process.
         skip_load_from_dotenv: Do not read `env.yaml`.
         hide_secrets: Mask secrets in the result.
+        offline: Kept for compatibility; composing a configuration asks nobody.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
@@ -70,6 +81,7 @@ class GlobalConfigDictParserConfig(BaseModel):
     skip_load_from_cli: bool = False
     skip_load_from_dotenv: bool = False
     hide_secrets: bool = False
+    offline: bool = False
 
 
 class _NoOptions(BaseModel):
@@ -88,13 +100,16 @@ class GlobalConfigDictParser:
         config = config or GlobalConfigDictParserConfig()
         environment: Json | None = {} if config.skip_load_from_dotenv else None
         if config.dotenv_path and not config.skip_load_from_dotenv:
-            environment = read_yaml(config.dotenv_path)
+            environment = import_module("nemo_gym_lite.config.files").read_yaml(config.dotenv_path)
         initial = config.initial_global_config_dict
         if isinstance(initial, DictConfig):
             initial = dict(OmegaConf.to_container(initial, resolve=False))  # type: ignore[arg-type]
         argv = [] if config.skip_load_from_cli else sys.argv[1:]
-        tree = compose(argv, _NoOptions, needs_servers=False, initial=initial, environment=environment).tree
-        return OmegaConf.create(mask_secrets(tree)) if config.hide_secrets else tree
+        compose = import_module("nemo_gym_lite.config.compose").compose
+        tree: DictConfig = compose(argv, _NoOptions, needs_servers=False, initial=initial, environment=environment).tree
+        if config.hide_secrets:
+            return OmegaConf.create(import_module("nemo_gym_lite.config.masking").mask_secrets(tree))
+        return tree
 
 
 def set_global_config_dict(tree: DictConfig) -> None:
@@ -104,17 +119,67 @@ def set_global_config_dict(tree: DictConfig) -> None:
 
 def maybe_get_global_config_dict() -> DictConfig | None:
     """Return the process's configuration if no command line need be parsed: set, or a server's own."""
-    if not _current and (path := os.environ.get(CONFIG_FILE_VARIABLE)):
-        set_global_config_dict(OmegaConf.create(read_yaml(Path(path))))
+    if not _current:
+        if path := os.environ.get(CONFIG_FILE_VARIABLE):
+            set_global_config_dict(as_tree(orjson.loads(Path(path).read_bytes())))
+        elif text := os.environ.get(NEMO_GYM_CONFIG_DICT_ENV_VAR_NAME):
+            set_global_config_dict(OmegaConf.create(text))  # type: ignore[arg-type]  # YAML of a mapping
     return _current[0] if _current else None
 
 
-def get_global_config_dict() -> DictConfig:
+def is_launched() -> bool:
+    """Whether whoever started this process left it the configuration of a run, addresses included."""
+    return CONFIG_FILE_VARIABLE in os.environ or NEMO_GYM_CONFIG_DICT_ENV_VAR_NAME in os.environ
+
+
+def get_global_config_dict(
+    global_config_dict_parser_config: GlobalConfigDictParserConfig | None = None,
+    global_config_dict_parser_cls: type[GlobalConfigDictParser] = GlobalConfigDictParser,
+) -> DictConfig:
     """Return the process's configuration, composed from its command line if need be.
+
+    Args:
+        global_config_dict_parser_config: Which sources are read, if there is no configuration yet.
+        global_config_dict_parser_cls: What composes it then.
 
     Raises:
         ConfigError: It cannot be composed.
     """
     if (tree := maybe_get_global_config_dict()) is None:
-        set_global_config_dict(GlobalConfigDictParser().parse())
-    return tree or _current[0]
+        tree = global_config_dict_parser_cls().parse(global_config_dict_parser_config)
+        set_global_config_dict(tree)
+    return tree
+
+
+def as_tree(plain: Any) -> Any:
+    """A resolved configuration as OmegaConf's tree, which environments expect; anything but a mapping as it is."""
+    return OmegaConf.create(literal(plain)) if isinstance(plain, dict) else plain
+
+
+def get_first_server_config_dict(global_config_dict: Any, top_level_path: str) -> Any:
+    """The configuration block two levels under an instance's name.
+
+    Raises:
+        ServerRefNotFoundError: There is no server of that name.
+    """
+    if top_level_path not in global_config_dict:
+        raise ServerRefNotFoundError(f"no server `{top_level_path}` is configured")
+    server_type = next(iter(global_config_dict[top_level_path].values()))
+    return next(iter(server_type.values()))
+
+
+def get_hf_token() -> str | None:
+    """The configuration's `hf_token`."""
+    token: str | None = get_global_config_dict().get(HF_TOKEN_KEY_NAME)
+    return token
+
+
+def find_open_port(disallowed_ports: Collection[int] | None = None) -> int:
+    """A free port of this machine, from the configured range; somebody else may take it before its user does.
+
+    Raises:
+        ConfigError: None was found.
+    """
+    tree = maybe_get_global_config_dict() or {}
+    low, high = tree.get(PORT_RANGE_LOW_KEY_NAME), tree.get(PORT_RANGE_HIGH_KEY_NAME)
+    return free_port(LOCAL_HOST, disallowed_ports or (), low or PORT_RANGE[0], high or PORT_RANGE[1])

@@ -6,6 +6,9 @@ KEY = "_ng_key"
 TASK_INDEX = "_ng_task_index"
 ROLLOUT_INDEX = "_ng_rollout_index"
 
+ROLLOUT_ID = "_ng_rollout_id"
+"""An id of the user's own, for rows whose indices repeat."""
+
 ATTEMPT_INDEX = "_ng_attempt_index"
 """How often the rollout had failed before."""
 

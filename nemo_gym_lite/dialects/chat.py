@@ -34,6 +34,15 @@ def to_chat(params: Json, settings: DialectSettings) -> Json:
     Raises:
         FailedCallError: `bad_request`, terminal: an item, a content part or a tool has no counterpart.
     """
+    return prepare_chat(plain_chat(params, settings), settings)
+
+
+def plain_chat(params: Json, settings: DialectSettings) -> Json:
+    """Return the Chat body that asks what `params` asks, without what the model's settings add before it is sent.
+
+    Raises:
+        FailedCallError: As `to_chat`.
+    """
     body: Json = {"messages": to_messages(params["input"], settings)}
     if instructions := params.get("instructions"):
         body["messages"] = _lead_with(instructions, body["messages"])
@@ -47,7 +56,7 @@ def to_chat(params: Json, settings: DialectSettings) -> Json:
     if body.get("top_logprobs"):
         body["logprobs"] = True
     _add_tools(body, params)
-    return prepare_chat(body, settings)
+    return body
 
 
 def to_messages(items: str | list[Json], settings: DialectSettings) -> list[Json]:

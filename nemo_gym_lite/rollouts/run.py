@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from contextlib import AbstractContextManager, AsyncExitStack
+import threading
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
@@ -85,6 +86,9 @@ def _setup(request: Request, neighbours: Neighbours) -> Setup:
 
 
 def _answering_signals(collection: Collection) -> AbstractContextManager[None]:
+    if threading.current_thread() is not threading.main_thread():
+        return nullcontext()  # a library's caller, who alone can hear signals
+
     def stop() -> None:
         say("stopping: rollouts in flight may finish; press Ctrl-C again to cancel them")
         collection.stop()

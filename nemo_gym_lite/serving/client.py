@@ -1,20 +1,21 @@
 """The HTTP client between servers: one aiohttp session per process, connects patiently, never sends twice."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from yarl import URL
 
-from nemo_gym_lite.config_types import BaseServerConfig, Deadlines
-from nemo_gym_lite.errors import FailedCallError, ServerRefNotFoundError
+from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.errors import FailedCallError
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 MAX_NUM_TRIES = 3
@@ -25,7 +26,32 @@ _CONNECT_PAUSE_S = 0.1
 _IDLE_S = 4.0
 _READ_BUFFER_BYTES = 4 * 2**20
 
+
+class GlobalAIOHTTPAsyncClientConfig(BaseModel):
+    """Limits of the sessions that calls between servers share, as NeMo Gym's configurations name them.
+
+    Attributes:
+        global_aiohttp_connector_limit: Most connections of a process.
+        global_aiohttp_connector_limit_per_host: Most connections to one server.
+        global_aiohttp_client_request_debug: Log every request.
+        global_aiohttp_tcp_keepalive_idle_seconds: Seconds without traffic after which a peer is probed.
+        global_aiohttp_tcp_keepalive_interval_seconds: Seconds between two probes.
+        global_aiohttp_tcp_keepalive_probes: Probes without an answer after which a peer counts as gone.
+    """
+
+    global_aiohttp_connector_limit: int = 100 * 1024
+    global_aiohttp_connector_limit_per_host: int = 1024
+    global_aiohttp_client_request_debug: bool = False
+    global_aiohttp_tcp_keepalive_idle_seconds: int = 60
+    global_aiohttp_tcp_keepalive_interval_seconds: int = 10
+    global_aiohttp_tcp_keepalive_probes: int = 3
+
+
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+_chosen: list[GlobalAIOHTTPAsyncClientConfig] = []
+"""What `set_global_aiohttp_client` was told last."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +63,18 @@ class Reply:
     set_cookies: tuple[str, ...] = ()
 
 
-def open_http(deadlines: Deadlines | None = None) -> aiohttp.ClientSession:
-    """An aiohttp session without hidden limits: any number of connections, no cookie jar."""
+def open_http(
+    deadlines: Deadlines | None = None, limits: GlobalAIOHTTPAsyncClientConfig | None = None
+) -> aiohttp.ClientSession:
+    """An aiohttp session without hidden limits: any number of connections unless told otherwise, no cookie jar."""
     deadlines = deadlines or Deadlines()
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_IDLE_S, socket_factory=_keepalive_socket, ttl_dns_cache=60
+            limit=limits.global_aiohttp_connector_limit if limits else 0,
+            limit_per_host=limits.global_aiohttp_connector_limit_per_host if limits else 0,
+            keepalive_timeout=_IDLE_S,
+            socket_factory=partial(_keepalive_socket, limits or GlobalAIOHTTPAsyncClientConfig()),
+            ttl_dns_cache=60,
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=deadlines.connect_s, sock_read=deadlines.first_byte_s),
@@ -57,8 +89,24 @@ def get_global_aiohttp_client() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     http = _sessions.get(loop)
     if http is None or http.closed:
-        http = _sessions[loop] = open_http()
+        http = _sessions[loop] = open_http(limits=_chosen[0] if _chosen else None)
     return http
+
+
+def choose_limits(limits: GlobalAIOHTTPAsyncClientConfig) -> None:
+    """Open the process's sessions with these limits from now on."""
+    _chosen[:] = [limits]
+
+
+def set_global_aiohttp_client(cfg: GlobalAIOHTTPAsyncClientConfig) -> aiohttp.ClientSession:
+    """Choose limits, and return the session of the running event loop, which has them if it is new."""
+    choose_limits(cfg)
+    return get_global_aiohttp_client()
+
+
+def is_global_aiohttp_client_request_debug_enabled() -> bool:
+    """Whether requests are logged."""
+    return bool(_chosen) and _chosen[0].global_aiohttp_client_request_debug
 
 
 async def close_http() -> None:
@@ -149,6 +197,8 @@ async def request(method: str, url: str, _internal: bool = False, **kwargs: Any)
         pairs = {name: getattr(value, "value", value) for name, value in cookies.items()}
         header = "; ".join(f"{name}={value}" for name, value in pairs.items())
         kwargs["headers"] = {**(kwargs.get("headers") or {}), "Cookie": header}
+    if is_global_aiohttp_client_request_debug_enabled():
+        _log.warning("%s %s", method, url)
     deadlines = Deadlines()
     kwargs.setdefault("timeout", aiohttp.ClientTimeout(total=deadlines.episode_s, sock_connect=deadlines.connect_s))
     return await send(get_global_aiohttp_client(), method, url, deadlines.connect_s, **kwargs)
@@ -171,58 +221,6 @@ async def get_response_json(response: aiohttp.ClientResponse) -> Any:
     return orjson.loads(await response.read())
 
 
-def get_first_server_config_dict(global_config_dict: Any, top_level_path: str) -> Any:
-    """The configuration block two levels under an instance's name.
-
-    Raises:
-        ServerRefNotFoundError: There is no server of that name.
-    """
-    if top_level_path not in global_config_dict:
-        raise ServerRefNotFoundError(f"no server `{top_level_path}` is configured")
-    server_type = next(iter(global_config_dict[top_level_path].values()))
-    return next(iter(server_type.values()))
-
-
-class ServerClient(BaseModel):
-    """Calls configured servers by their instance names."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    head_server_config: BaseServerConfig
-    global_config_dict: Any
-
-    async def request(self, server_name: str, url_path: str, method: str, **kwargs: Any) -> aiohttp.ClientResponse:
-        """Send a request; `json=` may be a pydantic model, `cookies=` the cookies of a reply."""
-        config = get_first_server_config_dict(self.global_config_dict, server_name)
-        url = f"{self._build_server_base_url(config)}{url_path}"
-        return await request(method, url, _internal=True, **kwargs)
-
-    async def get(self, server_name: str, url_path: str, **kwargs: Any) -> aiohttp.ClientResponse:
-        """GET `url_path` of `server_name`."""
-        return await self.request(server_name, url_path, "GET", **kwargs)
-
-    async def post(self, server_name: str, url_path: str, **kwargs: Any) -> aiohttp.ClientResponse:
-        """POST to `url_path` of `server_name`."""
-        return await self.request(server_name, url_path, "POST", **kwargs)
-
-    async def poll_for_status(self, server_name: str) -> str:
-        """`success`, `timeout`, `connection_error` or `unknown_error`."""
-        try:
-            response = await self.get(server_name, "/", timeout=aiohttp.ClientTimeout(total=5))
-            await response.read()
-        except aiohttp.ClientConnectionError:
-            return "connection_error"
-        except TimeoutError:
-            return "timeout"
-        return "success" if response.ok else "unknown_error"
-
-    @staticmethod
-    def _build_server_base_url(server_config_dict: Any) -> str:
-        if isinstance(server_config_dict, BaseServerConfig):
-            return f"http://{server_config_dict.host}:{server_config_dict.port}"
-        return f"http://{server_config_dict['host']}:{server_config_dict['port']}"
-
-
 def _encoded(body: Any) -> bytes:
     if isinstance(body, BaseModel):
         return body.model_dump_json(exclude_unset=True).encode()
@@ -235,12 +233,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket whose dead peer is noticed within two minutes, so that a call whose server lost power ends."""
+def _keepalive_socket(limits: GlobalAIOHTTPAsyncClientConfig, address: tuple[Any, ...]) -> socket.socket:
+    """A socket whose dead peer is noticed within minutes, so that a call whose server lost power ends."""
     family, kind, protocol, *_ = address
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+    for option, value in (
+        ("TCP_KEEPIDLE", limits.global_aiohttp_tcp_keepalive_idle_seconds),
+        ("TCP_KEEPINTVL", limits.global_aiohttp_tcp_keepalive_interval_seconds),
+        ("TCP_KEEPCNT", limits.global_aiohttp_tcp_keepalive_probes),
+    ):
         if number := getattr(socket, option, None):
             sock.setsockopt(socket.IPPROTO_TCP, number, value)
     return sock

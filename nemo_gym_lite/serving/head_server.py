@@ -16,7 +16,8 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ServerStartError
-from nemo_gym_lite.serving.registry import CONTENT_HEADER, MASKED, WHOLE, token_path
+from nemo_gym_lite.serving.head_config import CONFIG_PATH, token_path
+from nemo_gym_lite.serving.registry import CONTENT_HEADER, MASKED, WHOLE
 from nemo_gym_lite.serving.run_files import write_private
 
 
@@ -24,7 +25,7 @@ class HeadServer:
     """Serves `/`, `/global_config_dict_yaml` and `/server_instances` for the length of an `async with` block.
 
     The configuration with its secrets goes only to callers that send the run's token. As long as the run
-    lasts, the token lies in a file that only this user can read (`registry.token_path`).
+    lasts, the token lies in a file that only this user can read (`head_config.token_path`).
 
     Args:
         config: Where to listen.
@@ -53,7 +54,7 @@ class HeadServer:
         """
         app = web.Application()
         app.router.add_get("/", self._liveness)
-        app.router.add_get("/global_config_dict_yaml", self._config_yaml)
+        app.router.add_get(CONFIG_PATH, self._config_yaml)
         app.router.add_get("/server_instances", self._server_instances)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nemo_gym_lite.rollout_correlation import split_path
 from nemo_gym_lite.rollouts.families import of_vitals, page
 from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.serving.asgi import send_bytes
-from nemo_gym_lite.serving.middleware import without_prefix
 from nemo_gym_lite.serving.request_stats import RequestStats
 
 PATH = "/metrics"
@@ -70,7 +70,7 @@ class MetricsMiddleware:
         scope[_SEEN] = True
         if self._routes is None:
             self._routes = _literal_routes(scope["app"])
-        path = without_prefix(scope["path"])
+        _, path = split_path(scope["path"])
         if path == PATH and scope["method"] == "GET" and path not in self._routes:
             await send_bytes(send, self._metrics.page(), CONTENT_TYPE_PLAIN_0_0_4.encode())
             return

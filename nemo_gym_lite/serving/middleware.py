@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from itsdangerous import BadSignature, TimestampSigner
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.rollout_correlation import rollout_context, split_path
 from nemo_gym_lite.serving.asgi import send_json
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import error_body, status_of
@@ -25,7 +25,6 @@ from nemo_gym_lite.serving.run_files import SECRET_FILE_VARIABLE
 SESSION_ID_KEY = "session_id"
 
 _MAX_AGE_S = 14 * 24 * 3600
-_PREFIX = re.compile(r"/ng-rollout/[A-Za-z0-9][A-Za-z0-9._-]*(?:/training-token-capture)?(?=/)")
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +54,7 @@ class SessionMiddleware:
             return
         session = scope["session"] = self._read(scope["headers"])
         if SESSION_ID_KEY not in session:
-            session[SESSION_ID_KEY] = uuid4().hex
+            session[SESSION_ID_KEY] = str(uuid4())
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -86,22 +85,21 @@ class SessionMiddleware:
         return self._name + signed + self._attributes
 
 
-def without_prefix(path: str) -> str:
-    """The path without the `/ng-rollout/<id>` that any path may begin with."""
-    return _PREFIX.sub("", path, count=1) if path.startswith("/ng-rollout/") else path
-
-
 class RolloutPrefixMiddleware:
-    """Lets any path be prefixed `/ng-rollout/<id>`."""
+    """Lets any path be prefixed `/ng-rollout/<id>`, and tells whoever answers the id, in every way they may ask."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and (path := without_prefix(scope["path"])) != scope["path"]:
-            scope = {**scope, "path": path, "raw_path": path.encode()}
-        await self._app(scope, receive, send)
+        rollout_id, path = split_path(scope["path"]) if scope["type"] == "http" else (None, "")
+        if rollout_id is None:
+            await self._app(scope, receive, send)
+            return
+        params = {**scope.get("path_params", {}), "rollout_id": rollout_id}
+        with rollout_context(rollout_id):
+            await self._app({**scope, "path": path, "raw_path": path.encode(), "path_params": params}, receive, send)
 
 
 class JsonErrorMiddleware:

@@ -1,24 +1,20 @@
 """Asks a running head server what runs where; with the run's token, also for the configuration's secrets."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import orjson
-import yaml
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.serving.head_config import CONFIG_PATH, HEAD_TIMEOUT_S, authorization, tree_of
 
 CONTENT_HEADER = "X-NG-Config"
 """Reply header: whether the configuration is `whole` or `masked`."""
 
 WHOLE = "whole"
 MASKED = "masked"
-
-HEAD_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +30,20 @@ class FetchedConfig:
     whole: bool
 
 
-def token_path(port: int) -> Path:
-    """Where the head server on `port` leaves its token for other commands of the same user."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "nemo_gym_lite" / f"head-{port}.token"
-
-
 async def fetch_config(head: HeadServerConfig, http: aiohttp.ClientSession) -> FetchedConfig | None:
     """Return the configuration of the running servers, or None when no head server is there.
 
     Raises:
         ConfigError: Something else answers on the head server's port.
     """
-    reply = await _get(head, "/global_config_dict_yaml", http)
+    reply = await _get(head, CONFIG_PATH, http)
     if reply is None:
         return None
     kind, body = reply
     try:
-        tree = yaml.safe_load(str(orjson.loads(body)))
-    except (ValueError, yaml.YAMLError) as error:
+        tree = tree_of(body)
+    except ValueError as error:
         raise _no_head(head, "its reply is no configuration") from error
-    if not isinstance(tree, dict):
-        raise _no_head(head, "its reply is no configuration")
     return FetchedConfig(tree, whole=kind == WHOLE)
 
 
@@ -80,7 +68,7 @@ async def _get(head: HeadServerConfig, path: str, http: aiohttp.ClientSession) -
     timeout = aiohttp.ClientTimeout(total=HEAD_TIMEOUT_S)
     url = f"http://{head.host}:{head.port}{path}"
     try:
-        async with http.get(url, headers=_authorization(head.port), timeout=timeout) as response:
+        async with http.get(url, headers=authorization(head.port), timeout=timeout) as response:
             if not response.ok:
                 raise _no_head(head, f"it answers {response.status} to GET {path}")
             return response.headers.get(CONTENT_HEADER, ""), await response.read()
@@ -88,13 +76,6 @@ async def _get(head: HeadServerConfig, path: str, http: aiohttp.ClientSession) -
         return None
     except (aiohttp.ClientError, TimeoutError) as error:
         raise _no_head(head, repr(error)) from error
-
-
-def _authorization(port: int) -> dict[str, str]:
-    try:
-        return {"Authorization": f"Bearer {token_path(port).read_text()}"}
-    except OSError:  # no run of this user
-        return {}
 
 
 def _no_head(head: HeadServerConfig, why: str) -> ConfigError:

@@ -9,12 +9,14 @@ from typing import Any, Self
 import orjson
 import uvicorn
 from fastapi import FastAPI
+from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, BaseServerConfig, HeadServerConfig
+from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, HeadServerConfig
+from nemo_gym_lite.global_config import get_first_server_config_dict, get_global_config_dict, set_global_config_dict
 from nemo_gym_lite.rollouts.vitals import Vitals
-from nemo_gym_lite.serving.client import ServerClient, close_http, get_first_server_config_dict
+from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.metrics_page import MetricsMiddleware, ServerMetrics
 from nemo_gym_lite.serving.middleware import (
     JsonErrorMiddleware,
@@ -23,6 +25,7 @@ from nemo_gym_lite.serving.middleware import (
     run_secret,
 )
 from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
+from nemo_gym_lite.serving.server_client import ServerClient
 
 _IDLE_S = 75
 
@@ -36,13 +39,38 @@ class BaseServer(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    config: BaseServerConfig
+    config: BaseRunServerInstanceConfig
+
+    @classmethod
+    def load_config_from_global_config(cls) -> BaseRunServerInstanceConfig:
+        """The settings of the instance that this process serves, as the class that `config` is annotated with."""
+        name = os.environ[INSTANCE_VARIABLE]
+        block = get_first_server_config_dict(get_global_config_dict(), name)
+        return cls._config_of(OmegaConf.to_container(block, resolve=True), name)
+
+    @classmethod
+    def _config_of(cls, block: Any, name: str) -> BaseRunServerInstanceConfig:
+        config_class: Any = cls.model_fields["config"].annotation
+        config: BaseRunServerInstanceConfig = config_class.model_validate({**block, "name": name})
+        return config
+
+    def setup_liveness(self, app: FastAPI) -> None:
+        """Add `GET /`."""
+        description = self.describe()
+
+        async def liveness() -> Any:
+            return description
+
+        app.get("/")(liveness)
+
+    def describe(self) -> Json:
+        """What `GET /` answers."""
+        return {"status": "ok", "name": self.config.name}
 
 
 class SimpleServer(BaseServer):
     """A server that authors subclass; `setup_webserver` makes its routes."""
 
-    config: BaseRunServerInstanceConfig
     server_client: ServerClient
 
     def setup_webserver(self) -> FastAPI:
@@ -60,19 +88,6 @@ class SimpleServer(BaseServer):
     def vitals(self) -> Vitals:
         """How the server is doing, for `GET /metrics`, beyond the requests that it answers."""
         return Vitals()
-
-    def describe(self) -> Json:
-        """What `GET /` answers."""
-        return {"status": "ok", "name": self.config.name}
-
-    def setup_liveness(self, app: FastAPI) -> None:
-        """Add `GET /`."""
-        description = self.describe()
-
-        async def liveness() -> Any:
-            return description
-
-        app.get("/")(liveness)
 
     def get_session_middleware_key(self) -> str:
         """Name of the session cookie."""
@@ -97,13 +112,20 @@ class SimpleServer(BaseServer):
     @classmethod
     def from_tree(cls, tree: Json, name: str) -> Self:
         """The instance `name` of a resolved configuration, as an object of this process."""
-        config_class: Any = cls.model_fields["config"].annotation
         head = HeadServerConfig.model_validate(tree.get("head_server") or {})
-        block = get_first_server_config_dict(tree, name)
-        return cls(
-            config=config_class.model_validate({**block, "name": name}),
-            server_client=ServerClient(head_server_config=head, global_config_dict=tree),
-        )
+        client = ServerClient(head_server_config=head, global_config_dict=tree)
+        set_global_config_dict(client.global_config_dict)  # for environments that ask for it by NeMo Gym's function
+        return cls(config=cls._config_of(get_first_server_config_dict(tree, name), name), server_client=client)
+
+    def set_ulimit(self, target_soft_limit: int = 65_535) -> None:
+        """Let this process open at least so many files, as far as the system allows."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = target_soft_limit if hard == resource.RLIM_INFINITY else min(target_soft_limit, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+    def prefix_server_logs(self) -> None:
+        """Nothing to do: whoever started the process puts the server's name before its lines."""
 
     @classmethod
     def run_webserver(cls) -> None:

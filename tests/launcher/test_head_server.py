@@ -10,8 +10,9 @@ from aiohttp import web
 
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ConfigError, ServerStartError
+from nemo_gym_lite.serving.head_config import token_path
 from nemo_gym_lite.serving.head_server import HeadServer
-from nemo_gym_lite.serving.registry import fetch_config, fetch_servers, token_path
+from nemo_gym_lite.serving.registry import fetch_config, fetch_servers
 
 from .conftest import unused_port
 

@@ -15,8 +15,9 @@ import uvicorn
 from aiohttp import web
 
 from nemo_gym_lite.config_types import Deadlines, HeadServerConfig
-from nemo_gym_lite.serving.client import ServerClient, open_http
+from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.far_model import FarModel
+from nemo_gym_lite.serving.server_client import ServerClient
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 

@@ -187,7 +187,10 @@ async def test_a_server_that_is_not_configured_is_named(client):
 
 
 async def test_a_servers_status_is_one_word(client, free_port):
-    assert await client.poll_for_status("judge") == "success"
+    away = client.model_copy(update={"global_config_dict": {"head_server": {"host": "127.0.0.1", "port": free_port}}})
+
+    assert await asyncio.to_thread(client.poll_for_status, "judge") == "success"
+    assert await asyncio.to_thread(away.poll_for_status, "head_server") == "connection_error"
 
 
 async def test_a_closed_session_is_replaced():
