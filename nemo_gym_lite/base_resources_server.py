@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from fastapi import FastAPI
+from omegaconf import OmegaConf
 from pydantic import BaseModel, PrivateAttr
 
 from nemo_gym_lite.clients import Json
@@ -22,8 +23,19 @@ from nemo_gym_lite.reward_profile import AggregateMetricsMixin, compute_aggregat
 from nemo_gym_lite.server_utils import SimpleServer
 from nemo_gym_lite.serving.app import ServerApp
 from nemo_gym_lite.serving.check_pool import CheckPool
+from nemo_gym_lite.serving.mcp_exposure import (
+    NEMO_GYM_MCP_METADATA_KEY,
+    NEMO_GYM_MCP_SESSION_TOKEN_HEADER,
+    MCPServerMetadata,
+    bare_tool_name,
+    expose_tools,
+)
+from nemo_gym_lite.serving.mcp_tools import RESERVED_MCP_TOOL_NAMES, CatchAll, MCPTool
 
 __all__ = [
+    "NEMO_GYM_MCP_METADATA_KEY",
+    "NEMO_GYM_MCP_SESSION_TOKEN_HEADER",
+    "RESERVED_MCP_TOOL_NAMES",
     "AggregateMetrics",
     "AggregateMetricsRequest",
     "BaseMultiRewardVerifyResponse",
@@ -34,6 +46,7 @@ __all__ = [
     "BaseSeedSessionResponse",
     "BaseVerifyRequest",
     "BaseVerifyResponse",
+    "MCPServerMetadata",
     "NeMoGymResponse",
     "ReverifyMode",
     "SimpleResourcesServer",
@@ -124,8 +137,21 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
         return str(self.config.REVERIFY_MODE)
 
     def normalize_tool_name(self, name: str) -> str:
-        """`mcp__server__tool` -> `tool`."""
-        return name.split("__", 2)[-1] if name.startswith("mcp__") else name
+        """`mcp__server__tool` -> `tool`; checks see calls that were made over MCP by this name."""
+        return bare_tool_name(name, self.config.name)
+
+    def mcp_tools(self, harvested: list[MCPTool], catchall: CatchAll | None) -> list[MCPTool] | None:
+        """The tools that agents see over MCP: all that have a route of their own.
+
+        Args:
+            harvested: One for each such route; leave some out, or add to them.
+            catchall: The route that answers tools of any name, if there is one: `catchall.tool(name, schema, text)`.
+        """
+        return harvested
+
+    def mcp_allowed_tools_for_session(self, seed_body: Json) -> list[str] | None:
+        """Names of the tools that the session of this row may call over MCP; None for all."""
+        return None
 
     def seeds_sessions(self) -> bool:
         """Whether `seed_session` does anything."""
@@ -147,17 +173,19 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
 
     def setup_webserver(self) -> FastAPI:
         """Make the app; authors call this and add their tools."""
-        if self.config.expose_tools_over_mcp:
-            raise ConfigError(
-                f"{self.config.name}.expose_tools_over_mcp=true: tools over MCP are not supported",
-                "remove the key; agents call the tools over HTTP",
-            )
         app = ServerApp(title=self.config.name)
         self.setup_session_middleware(app)
         app.post("/seed_session")(self.seed_session)
         app.post("/verify")(self._verify_route())
         app.post("/aggregate_metrics")(self.aggregate_metrics)
         app.get("/reverify_mode")(self.get_reverify_mode)
+        return app
+
+    def build_app(self) -> FastAPI:
+        """The app as it is served, with its tools over MCP where that is configured."""
+        app = super().build_app()
+        if self.config.expose_tools_over_mcp:
+            expose_tools(self, app)
         return app
 
     async def _release(self) -> None:
@@ -185,5 +213,6 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin):
                 "which is not in the processes of the pool",
                 "remove the key, or let `verify` take nothing but the row",
             )
-        self._check_pool = CheckPool(self.config.name, settings, self.server_client.global_config_dict)
+        tree: Any = OmegaConf.to_container(self.server_client.global_config_dict, resolve=True)
+        self._check_pool = CheckPool(self.config.name, settings, tree)
         return self._check_pool.verify

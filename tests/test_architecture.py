@@ -46,7 +46,9 @@ FLOORS = {
         serving.capture serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
         serving.isolation
         serving.near_resources serving.far_resources serving.check_pool serving.check_processes
-        serving.far_model serving.far_agent server_utils judge base_resources_server base_responses_api_model
+        serving.far_model serving.far_agent
+        serving.model_routes serving.mcp_tools serving.mcp_exposure serving.mcp_endpoint
+        server_utils judge base_resources_server base_responses_api_model
         base_responses_api_agent routed_model agents
         """,
     4: """

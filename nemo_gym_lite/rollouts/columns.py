@@ -36,18 +36,20 @@ def statistics_of(values: Sequence[float]) -> Statistics:
 
 
 class Column:
-    """One number for each position, or none; all read back as the floats that they were.
+    """One number for each position, or none; all read back as floats.
 
     Most columns are rewards of 0 and 1 or counts of tokens, so they take one or two bytes each instead of eight.
 
     Attributes:
         count: Values that are there.
         sum: Their sum.
+        counts: Whether all came as whole numbers, or as true and false.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.sum = 0.0
+        self.counts = True
         self._code: str
         self._missing: float
         self._code, self._missing = _WIDTHS[0]
@@ -88,6 +90,7 @@ class Column:
             self._values.append(whole)
         self.count += 1
         self.sum += value
+        self.counts = self.counts and type(value) is not float
         return True
 
     def statistics(self) -> Statistics:

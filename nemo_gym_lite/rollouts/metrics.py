@@ -27,7 +27,7 @@ def numeric_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for source in (row, usage) if isinstance(usage, dict) else (row,):
         for name, value in source.items():
             if type(value) in _NUMBERS and name[:1] != "_" and math.isfinite(value):
-                yield name, float(value)
+                yield name, value
 
 
 class TaskNumbers:
@@ -82,7 +82,7 @@ class AgentMetrics:
         self._tasks = array("I")
         self._rollouts = Column()
         self._columns: dict[str, Column] = {}
-        self._keys: dict[str, list[str]] = {}
+        self._of_usage: list[str] = []
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a scored row in."""
@@ -92,7 +92,8 @@ class AgentMetrics:
             column = self._columns.get(name)
             if column is None:
                 column = self._columns[name] = Column()
-                self._keys[name] = [f"{kind}/{name}" for kind in Statistics._fields]
+                if name not in row:
+                    self._of_usage.append(name)
             column.put(self.count, value)
         self.count += 1
 
@@ -106,10 +107,7 @@ class AgentMetrics:
 
     def agent_metrics(self) -> Json:
         """`mean/ max/ min/ median/ std/` of every numeric field over all rollouts."""
-        result: Json = {}
-        for name, column in self._columns.items():
-            result.update(zip(self._keys[name], column.statistics(), strict=True))
-        return result
+        return _by_kind({name: column.statistics() for name, column in self._columns.items()})
 
     def group_metrics(self, agent_name: str) -> Iterator[Json]:
         """The same per task, one group at a time, in order of their labels."""
@@ -125,21 +123,25 @@ class AgentMetrics:
             yield self._group(labels[task], sorted(members, key=self._rollout), agent_name)
 
     def _group(self, task: int, members: list[int], agent_name: str) -> Json:
-        group: Json = {TASK_INDEX: task}
         numbers = [self._row(at) for at in members]
-        for name, keys in self._keys.items():
-            if values := [row[name] for row in numbers if name in row]:
-                group.update(zip(keys, statistics_of(values), strict=True))
+        columns = {name: [row[name] for row in numbers if name in row] for name in self._columns}
+        group: Json = {TASK_INDEX: task}
+        group |= _by_kind({name: statistics_of(values) for name, values in columns.items() if values})
         group["sample"] = {"agent_ref": {"name": agent_name}}
         group["num_rollouts"] = group["expected_num_rollouts"] = len(members)
         group["missing_num_rollouts"] = 0
         group["reward_profile_completion_pct"] = 100.0
-        group["rollout_infos"] = [self._info(task, at) | row for at, row in zip(members, numbers, strict=True)]
+        group["rollout_infos"] = [self._info(task, at, row) for at, row in zip(members, numbers, strict=True)]
         return group
 
-    def _info(self, task: int, at: int) -> Json:
+    def _info(self, task: int, at: int, row: dict[str, float]) -> Json:
+        """What one rollout came to: its reward, its tokens, the rest; counts are whole numbers again."""
         rollout = self._rollout(at)
-        return {"rollout_id": f"{task}:{rollout}", TASK_INDEX: task, ROLLOUT_INDEX: rollout}
+        info: Json = {"rollout_id": f"{task}:{rollout}", TASK_INDEX: task, ROLLOUT_INDEX: rollout}
+        for name in dict.fromkeys(("reward", *self._of_usage, *row)):
+            if (value := row.get(name)) is not None:
+                info[name] = int(value) if self._columns[name].counts else value
+        return info
 
     def _row(self, at: int) -> dict[str, float]:
         """The numeric fields of one rollout."""
@@ -147,6 +149,12 @@ class AgentMetrics:
 
     def _rollout(self, at: int) -> int:
         return int(self._rollouts.at(at) or 0)
+
+
+def _by_kind(statistics: Mapping[str, Statistics]) -> Json:
+    """All means, then all maxima, and so on, as NeMo Gym orders them."""
+    kinds = enumerate(Statistics._fields)
+    return {f"{kind}/{name}": values[at] for at, kind in kinds for name, values in statistics.items()}
 
 
 class RunMetrics:

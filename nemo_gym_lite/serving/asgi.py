@@ -1,6 +1,7 @@
 """The few verbs of ASGI that a route without a framework needs."""
 
 import re
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,19 +45,33 @@ async def send_bytes(send: Send, payload: bytes, media_type: bytes, status: int 
     await send({"type": "http.response.body", "body": payload})
 
 
-async def call_app(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]:
-    """Call an ASGI app in this process; returns status and body."""
-    status, parts = 500, []
+class AppReply(NamedTuple):
+    """A whole reply of an app."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+async def reply_of(app: ASGIApp, scope: Scope, body: bytes) -> AppReply:
+    """Call an ASGI app in this process."""
+    status, headers, parts = 500, [], []
 
     async def send(message: Message) -> None:
-        nonlocal status
+        nonlocal status, headers
         if message["type"] == "http.response.start":
-            status = message["status"]
+            status, headers = message["status"], list(message.get("headers", ()))
         else:
             parts.append(message.get("body", b""))
 
     await app(scope, replay(body), send)
-    return status, b"".join(parts)
+    return AppReply(status, headers, b"".join(parts))
+
+
+async def call_app(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]:
+    """Call an ASGI app in this process; returns status and body."""
+    reply = await reply_of(app, scope, body)
+    return reply.status, reply.body
 
 
 def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:

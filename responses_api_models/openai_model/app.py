@@ -87,6 +87,10 @@ class OpenAIModel(RoutedModel):
         router = config.router(endpoints, config.max_concurrent_requests)
         return OpenAIModelClient(config, router)
 
+    def takes_tool(self, tool: Json) -> bool:
+        """All: the service runs tools of its own."""
+        return True
+
 
 if __name__ == "__main__":
     OpenAIModel.run_webserver()

@@ -1,6 +1,8 @@
 """The simulated engine as a model server of `ng_run`: engine and `vllm_model` in one process, no GPU, no key."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import uvloop
@@ -8,15 +10,18 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.dialects.streamed import is_function
 from nemo_gym_lite.errors import ConfigError, FailedCallError
+from nemo_gym_lite.rollout_correlation import current_rollout_id, rollout_context, split_path
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.failures import error_body, status_of
 from nemo_gym_lite.serving.host import this_instance
+from nemo_gym_lite.serving.model_routes import answer_messages, answer_responses
 from responses_api_models.simulated_model.answer_keys import key_files
 from responses_api_models.simulated_model.serve import serve
 from responses_api_models.simulated_model.server import SimulatedEngine
 from responses_api_models.simulated_model.settings import EngineSettings
-from responses_api_models.simulated_model.wire import bytes_reply, json_reply, read_json
+from responses_api_models.simulated_model.wire import bytes_reply, read_json
 from responses_api_models.vllm_model.app import VLLMModel, VLLMModelClient, VLLMModelConfig
 
 
@@ -75,16 +80,39 @@ class SimulatedModel(VLLMModel):
 
 
 class ServedEngine(SimulatedEngine):
-    """The engine, whose `/v1/responses` is that of a model server, so that far answers equal near ones."""
+    """The engine, whose `/v1/responses` is that of a model server, so that far answers equal near ones.
+
+    Args:
+        config: The settings of both.
+        client: The model server's client of this engine.
+    """
 
     def __init__(self, config: SimulatedModelConfig, client: VLLMModelClient) -> None:
         super().__init__(config.engine_settings())
         self._client = client
+        self._routes["POST", "/v1/messages"] = self._messages
+        self._paths["/v1/messages"] = "POST"
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer under `/ng-rollout/<id>` too, as every model server does."""
+        rollout_id, path = split_path(request.path)
+        if rollout_id is None:
+            return await super()._answer(request)
+        with rollout_context(rollout_id):
+            return await super()._answer(request.clone(rel_url=path))
 
     async def _responses(self, request: web.BaseRequest) -> web.StreamResponse:
-        session_id = request.headers.get("X-Session-ID", "")
+        return await self._as_model(request, partial(answer_responses, takes_tool=is_function))
+
+    async def _messages(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._as_model(request, answer_messages)
+
+    async def _as_model(self, request: web.BaseRequest, answer: Callable[..., Awaitable[Any]]) -> web.StreamResponse:
+        session_id = request.headers.get("X-Session-ID") or current_rollout_id() or ""
         try:
-            return json_reply(await self._client.respond(await read_json(request), session_id))
+            body = await read_json(request)
+            reply = await answer(body, lambda params: params, partial(self._client.respond, session_id=session_id))
+            return bytes_reply(reply.body, media_type=reply.media_type)
         except FailedCallError as error:
             return bytes_reply(error_body(error), status_of(error))
 

@@ -12,6 +12,8 @@ import orjson
 from aiohttp import web
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.dialects.sse import chat_stream, responses_stream
+from nemo_gym_lite.dialects.streamed import plain_chat
 from nemo_gym_lite.errors import EndpointError
 from responses_api_models.simulated_model.answer_keys import key_files, read_answer_keys
 from responses_api_models.simulated_model.answers import Answer
@@ -33,6 +35,8 @@ from responses_api_models.simulated_model.scheduler import Scheduler
 from responses_api_models.simulated_model.settings import EngineSettings
 from responses_api_models.simulated_model.stats import EngineStats
 from responses_api_models.simulated_model.wire import (
+    JSON,
+    STREAM,
     bytes_reply,
     half_body,
     json_reply,
@@ -47,6 +51,7 @@ class Dialect(NamedTuple):
 
     read: Callable[[Json], Conversation]
     write: Callable[[Json, Conversation, Answer, int], Json]
+    stream: Callable[[Json, Json], bytes]
 
 
 class Arrival(NamedTuple):
@@ -63,8 +68,8 @@ class Arrival(NamedTuple):
     number: int
 
 
-CHAT = Dialect(of_chat, chat_reply)
-RESPONSES = Dialect(of_responses, responses_reply)
+CHAT = Dialect(of_chat, chat_reply, lambda body, reply: chat_stream(reply, with_usage=plain_chat(body)[1]))
+RESPONSES = Dialect(of_responses, responses_reply, lambda _, reply: responses_stream(reply, {}))
 
 _CLOSE_S = 0.1
 """Seconds that stopping waits for open requests: an engine that hangs must still be able to stop."""
@@ -207,14 +212,16 @@ class SimulatedEngine:
                     return reply
             generated = answer.completion_tokens()
             await self.scheduler.hold(prompt_tokens, generated)
-            content = orjson.dumps(dialect.write(body, conversation, answer, prompt_tokens))
+            written = dialect.write(body, conversation, answer, prompt_tokens)
+            streams = bool(body.get("stream"))  # the whole answer at once, at its end
+            content = dialect.stream(body, written) if streams else orjson.dumps(written)
             if fault == "half_body":
                 return half_body(request, content)
             self.limits.settle(charged, prompt_tokens + generated)
             arrival.arrivals.took(arrival.number, prompt_tokens + generated)
             self.stats.complete(conversation.digest, prompt_tokens, generated, answer.finish_reason)
             self._note(completed=1, tokens=prompt_tokens + generated)
-            return bytes_reply(content, headers=self.limits.headers())
+            return bytes_reply(content, headers=self.limits.headers(), media_type=STREAM if streams else JSON)
         finally:
             self.stats.end(conversation.digest)
 
@@ -234,8 +241,6 @@ class SimulatedEngine:
 
     def _checked(self, body: Json, conversation: Conversation) -> int:
         """Refuse what vLLM refuses; returns the prompt's tokens."""
-        if body.get("stream"):
-            raise refusal("the simulated engine does not stream; leave `stream` out", "stream")
         models, longest, limit = self.settings.models, self.settings.max_model_len, conversation.max_tokens
         if models and body.get("model") not in models:
             raise unknown_model(body.get("model"), models)

@@ -9,6 +9,8 @@ from aiohttp import web
 from nemo_gym_lite.clients import Json
 from responses_api_models.simulated_model.refusals import invalid_body
 
+JSON, STREAM = "application/json", "text/event-stream"
+
 
 async def read_json(request: web.BaseRequest) -> Json:
     """The request's body, of any size.
@@ -39,9 +41,11 @@ def json_reply(content: object, status: int = 200, headers: dict[str, str] | Non
     return bytes_reply(orjson.dumps(content), status, headers)
 
 
-def bytes_reply(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A reply whose body is JSON already, or says so."""
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+def bytes_reply(
+    body: bytes, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON
+) -> web.Response:
+    """A reply whose body is JSON already, or says so, or is a stream of events."""
+    return web.Response(body=body, status=status, headers=headers, content_type=media_type)
 
 
 def reset(request: web.BaseRequest) -> web.Response:
