@@ -41,6 +41,7 @@ COMMANDS = tuple(
         ("estimate_cost", "eval estimate", "say what an input will take in tokens, dollars and time, from a few rows"),
         ("prepare_data", "dataset collate", "check, count and put together the data files of agents"),
         ("make_tasks", "dataset make", "write seeded tasks of a reasoning-gym data set"),
+        ("materialize_prompts", "dataset render", "make the prompts of rows that have none, to look at them"),
         ("init_resources_server", "env init", "write a new environment that runs and whose tests pass"),
         ("test", "env test", "run the tests of one environment"),
         ("test_all", "env test --all", "run the tests of all environments, each in a process of its own"),

@@ -62,6 +62,11 @@ def asks_for_help(argv: Sequence[str]) -> bool:
     return bool({"--help", "-h"} & set(argv))
 
 
+def with_flags(argv: Sequence[str]) -> list[str]:
+    """The command line with `--json` as the option that it stands for."""
+    return ["+json=true" if token == "--json" else token for token in argv]  # noqa: S105 - a word of a command line
+
+
 def _open_standard_streams() -> None:
     """Lead streams that the caller closed (`2>&-`) to nowhere; the next file opened would get their output instead."""
     for number in range(3):

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import orjson
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command, with_flags
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import INSTALL_ROOT
@@ -22,7 +22,9 @@ class VersionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    as_json: bool = Field(default=False, validation_alias=AliasChoices("json"), description="print it as JSON")
+    as_json: bool = Field(
+        default=False, validation_alias=AliasChoices("json"), description="print it as JSON; the same as --json"
+    )
 
 
 def versions() -> Json:
@@ -50,7 +52,7 @@ def show_version(argv: Sequence[str]) -> int:
     """Print the versions; returns the exit code."""
     if asks_for_help(argv):
         return print_help(VersionOptions, "ng_version")
-    options = compose(argv, VersionOptions, needs_servers=False, environment={}).options
+    options = compose(with_flags(argv), VersionOptions, needs_servers=False, environment={}).options
     found = versions()
     if options.as_json:
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
