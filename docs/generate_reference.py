@@ -17,9 +17,22 @@ from nemo_gym_lite import errors
 from nemo_gym_lite.agents.simple_agent import SimpleAgentConfig
 from nemo_gym_lite.base_resources_server import BaseResourcesServerConfig, SimpleResourcesServer
 from nemo_gym_lite.cli.aggregate_rollouts import AggregateOptions
+from nemo_gym_lite.cli.commands import COMMANDS as TABLE
 from nemo_gym_lite.cli.dump_config import DumpOptions
+from nemo_gym_lite.cli.e2e_collect_rollouts import WholeOptions
+from nemo_gym_lite.cli.help import HelpOptions
+from nemo_gym_lite.cli.init_resources_server import InitOptions
+from nemo_gym_lite.cli.list import ListOptions
+from nemo_gym_lite.cli.make_tasks import MakeTasksOptions
+from nemo_gym_lite.cli.materialize_prompts import PromptOptions
+from nemo_gym_lite.cli.prepare_data import PrepareOptions
+from nemo_gym_lite.cli.reward_profile import ProfileOptions
 from nemo_gym_lite.cli.run import RunOptions
 from nemo_gym_lite.cli.status import StatusOptions
+from nemo_gym_lite.cli.test import OneTestOptions
+from nemo_gym_lite.cli.test_all import AllTestOptions
+from nemo_gym_lite.cli.validate import ValidateOptions
+from nemo_gym_lite.cli.version import VersionOptions
 from nemo_gym_lite.config_types import DatasetConfig, Deadlines, Domain, HeadServerConfig, VerifyPool
 from nemo_gym_lite.rollouts.estimate import EstimateOptions
 from nemo_gym_lite.rollouts.manifest import Manifest
@@ -41,7 +54,21 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "ng_status": StatusOptions,
     "ng_dump_config": DumpOptions,
     "ng_estimate_cost": EstimateOptions,
+    "ng_e2e_collect_rollouts": WholeOptions,
+    "ng_reward_profile": ProfileOptions,
+    "ng_prepare_data": PrepareOptions,
+    "ng_materialize_prompts": PromptOptions,
+    "ng_make_tasks": MakeTasksOptions,
+    "ng_init_resources_server": InitOptions,
+    "ng_test": OneTestOptions,
+    "ng_test_all": AllTestOptions,
+    "ng_list": ListOptions,
+    "ng_validate": ValidateOptions,
+    "ng_help": HelpOptions,
+    "ng_version": VersionOptions,
 }
+OF_ANOTHER = {"ng_e2e_collect_rollouts": CollectOptions}
+"""Commands that take all options of another one, which are told there."""
 MODELS: dict[str, type[BaseModel]] = {
     "vllm_model": VLLMModelConfig,
     "openai_model": OpenAIModelConfig,
@@ -76,14 +103,17 @@ def pages() -> dict[str, str]:
 
 def commands_page() -> str:
     """Options of the commands."""
-    parts = [
-        "# Commands\n",
-        _OPTIONS,
-    ]
+    parts = ["# Commands\n", _OPTIONS, "| command | the same | what it does |", "|---|---|---|"]
+    parts += [f"| [`{each.script}`](#{each.script}) | `gym {each.spelled}` | {each.purpose} |" for each in TABLE]
+    parts.append(
+        "\n`ng` is `gym`, and each `ng_X` is `nemo_gym_X`, too. `gym X --help` lists the flags of that spelling.\n"
+    )
     for command, options in COMMANDS.items():
         parts += [f"## {command}\n", f"{_summary(options)}\n"]
-        if options.model_fields:
-            parts.append(_table(options))
+        other = OF_ANOTHER.get(command)
+        told = {name for name, field in other.model_fields.items() if not field.is_required()} if other else set()
+        if options.model_fields.keys() - told:
+            parts.append(_table(options, leave_out=told))
     return "\n".join(parts)
 
 
@@ -241,11 +271,13 @@ Tables, configurations and help go to stdout, progress, results' names, warnings
 | exit code | meaning |
 |---|---|
 | 0 | done; for `ng_run`: stopped by Ctrl-C or SIGTERM; for `ng_status`: whether servers run or not |
-| 1 | a server did not start, or an output cannot be used |
+| 1 | a server did not start, an output cannot be used, or `ng_test_all`: tests failed |
 | 2 | wrong usage or configuration; nothing was started, written or deleted |
 | 3 | finished, and some rollouts failed; `ng_aggregate_rollouts`: some are missing |
 | 4 | `ng_collect_rollouts` was stopped by a budget; the same command goes on as soon as that allows |
 | 130 | interrupted; the same command goes on |
+
+`ng_test` ends with the exit code of pytest, or with 2 where the tests cannot be run.
 """
 
 _FILES = """All are named after `+output_jsonl_fpath=X.jsonl`.

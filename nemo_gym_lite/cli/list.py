@@ -68,15 +68,15 @@ def _named(found: Sequence[Entry], name: str) -> list[Entry]:
 
 def _print_table(kind: str, found: Sequence[Entry]) -> None:
     """Print a kind; columns in which nothing stands are left out."""
-    columns = {
-        kind: [entry.name for entry in found],
-        "domain": [entry.domain for entry in found],
-        "description": [entry.description for entry in found],
-        "agents": [", ".join(entry.agents) for entry in found],
-    }
-    filled = {title: values for title, values in columns.items() if any(values)}
-    table = Table(*filled)
-    for row in zip(*filled.values(), strict=True):
+    columns = [
+        (kind, [entry.name for entry in found]),
+        ("domain", [entry.domain for entry in found]),
+        ("description", [entry.description for entry in found]),
+        ("agents", [", ".join(entry.agents) for entry in found]),
+    ]
+    filled = [(title, values) for title, values in columns if any(values)]
+    table = Table(*(title for title, _ in filled))
+    for row in zip(*(values for _, values in filled), strict=True):
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
 
