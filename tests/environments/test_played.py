@@ -7,7 +7,14 @@ from responses_api_models.simulated_model.server import running_engine
 from responses_api_models.simulated_model.settings import EngineSettings
 from tests.collect.workspace import VLLM, Workspace
 
-ENVIRONMENTS = ("simple_weather", "gsm8k", "mcqa", "session_counter")
+ENVIRONMENTS = (
+    "simple_weather",
+    "gsm8k",
+    "mcqa",
+    "session_counter",
+    "structured_outputs",
+    "instruction_following",
+)
 
 
 def call(name, **arguments):
@@ -31,6 +38,8 @@ def report(city):
 
 
 OPTIONS = [{"A": "Lima"}, {"B": "Quito"}]
+SCHEMA = '{"properties": {"city": {"type": "string"}}, "type": "object"}'
+SHORT = [{"kind": "words", "at_most": 5}, {"kind": "excludes_characters", "characters": "!"}]
 TASKS = [
     task("simple_weather", 1.0, call("get_weather", city="Oslo"), report("Oslo"), cities=["Oslo"]),
     task("simple_weather", 0.0, call("get_weather", city="Rome"), report("Oslo"), cities=["Oslo"]),
@@ -39,6 +48,10 @@ TASKS = [
     task("gsm8k", 0.0, "It is 1250.", expected_answer="1250"),
     task("mcqa", 1.0, r"\boxed{B}", expected_answer="B", options=OPTIONS),
     task("mcqa", 0.0, r"\boxed{A}", expected_answer="B", options=OPTIONS),
+    task("structured_outputs", 1.0, '{"city": "Quito"}', schema_str=SCHEMA),
+    task("structured_outputs", 0.0, '{"city": 5}', schema_str=SCHEMA, schema_type="json"),
+    task("instruction_following", 1.0, "All is well.", constraints=SHORT),
+    task("instruction_following", 0.5, "All is well!", constraints=SHORT, grading_mode="fraction"),
     task(
         "session_counter",
         1.0,
