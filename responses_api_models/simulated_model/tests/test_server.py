@@ -221,10 +221,13 @@ async def test_tokenize_counts_as_usage_does(post):
     assert tokenized["count"] == len(tokenized["tokens"]) == completion["usage"]["prompt_tokens"]
 
 
-async def test_streaming_is_refused_and_not_ignored(post):
-    status, reply = await post(CHAT, chat(stream=True))
-
-    assert (status, reply["error"]["param"]) == (400, "stream")
+@pytest.mark.parametrize(("path", "body"), [(CHAT, chat()), ("/v1/responses", {"model": "any", "input": "hi"})])
+async def test_a_client_that_streams_gets_the_whole_answer_as_events(engine, path, body):
+    async with aiohttp.ClientSession() as http, http.post(engine.url + path, json={**body, "stream": True}) as reply:
+        assert (reply.status, reply.content_type) == (200, "text/event-stream")
+        events = (await reply.read()).decode()
+    assert events.count("data: ") > 1
+    assert engine.stats.completed == 1
 
 
 def test_the_engine_runs_alone_as_a_command_and_stops_on_sigterm():
