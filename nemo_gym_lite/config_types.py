@@ -143,7 +143,17 @@ DatasetSource: TypeAlias = Annotated[GitlabSource | HuggingFaceSource, Field(dis
 class DatasetConfig(BaseModel):
     """One data file of an agent, as a `datasets:` entry names it.
 
-    `gitlab_identifier` and `huggingface_identifier` are the older names of `source`; each is filled in from the other.
+    Attributes:
+        name: What people call it.
+        type: What it is for.
+        jsonl_fpath: The file, looked for in the search roots.
+        num_repeats: How often each row is written when the data is prepared.
+        license: Needed where a model is trained or validated with it.
+        source: Where the file comes from.
+        gitlab_identifier: The older name of a `source` of type gitlab.
+        huggingface_identifier: The older name of a `source` of type huggingface.
+        prepare_script: A benchmark's script that makes the file.
+        prompt_config: A template that makes the prompts of its rows.
     """
 
     name: str

@@ -19,7 +19,7 @@ from tqdm.asyncio import tqdm
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config_types import BaseServerConfig
-from nemo_gym_lite.global_config import maybe_get_global_config_dict
+from nemo_gym_lite.global_config import CONFIG_PATHS_KEY_NAME, maybe_get_global_config_dict
 from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.line import labels
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -68,6 +68,7 @@ class RolloutCollectionHelper(BaseModel):
         """
         tree = maybe_get_global_config_dict() or {}
         initial: Json = dict(OmegaConf.to_container(tree, resolve=False)) if tree else {}  # type: ignore[arg-type]
+        initial.pop(CONFIG_PATHS_KEY_NAME, None)  # what they hold is there already
         initial |= self._options(config)
         composed = compose([], CollectOptions, needs_servers=False, initial=initial)
         await run(composed, make_request(composed.options))

@@ -1,5 +1,6 @@
 """The configuration under NeMo Gym's import path."""
 
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from nemo_gym_lite import global_config
 from nemo_gym_lite.global_config import (
     GlobalConfigDictParser,
     GlobalConfigDictParserConfig,
+    find_open_port,
     get_first_server_config_dict,
     get_global_config_dict,
     maybe_get_global_config_dict,
@@ -67,3 +69,16 @@ def test_the_parser_can_read_another_env_file(project):
     tree = GlobalConfigDictParser().parse(GlobalConfigDictParserConfig(dotenv_path=path))
 
     assert get_first_server_config_dict(tree, "policy_model").base_url == "http://other/v1"
+
+
+def test_an_open_port_is_in_the_configured_range_and_not_taken():
+    set_global_config_dict(OmegaConf.create({"port_range_low": 23_000, "port_range_high": 23_010}))
+
+    assert find_open_port(disallowed_ports=[23_000]) in range(23_001, 23_011)
+
+
+def test_names_of_keys_are_had_without_what_composes_configurations():
+    code = "import sys, nemo_gym_lite.global_config; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"hydra", "fastapi", "aiohttp"} & set(loaded)

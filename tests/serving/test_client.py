@@ -12,7 +12,15 @@ from yarl import URL
 
 from nemo_gym_lite.config_types import BaseServerConfig, HeadServerConfig
 from nemo_gym_lite.errors import FailedCallError, ServerRefNotFoundError
-from nemo_gym_lite.server_utils import ServerClient, SimpleServer, get_response_json, raise_for_status
+from nemo_gym_lite.server_utils import (
+    GlobalAIOHTTPAsyncClientConfig,
+    ServerClient,
+    SimpleServer,
+    get_response_json,
+    is_global_aiohttp_client_request_debug_enabled,
+    raise_for_status,
+    set_global_aiohttp_client,
+)
 from nemo_gym_lite.serving.client import JSON_HEADERS, close_http, get_global_aiohttp_client, open_http, post
 
 
@@ -191,6 +199,24 @@ async def test_a_servers_status_is_one_word(client, free_port):
 
     assert await asyncio.to_thread(client.poll_for_status, "judge") == "success"
     assert await asyncio.to_thread(away.poll_for_status, "head_server") == "connection_error"
+
+
+async def test_sessions_have_the_limits_that_were_chosen_and_say_what_they_ask(client, monkeypatch, caplog):
+    monkeypatch.setattr("nemo_gym_lite.serving.client._chosen", [])
+    assert get_global_aiohttp_client().connector.limit == 0
+    assert not is_global_aiohttp_client_request_debug_enabled()
+    await close_http()
+
+    limits = GlobalAIOHTTPAsyncClientConfig(
+        global_aiohttp_connector_limit_per_host=7, global_aiohttp_client_request_debug=True
+    )
+    http = set_global_aiohttp_client(limits)
+    await client.get("judge", "/echo")
+
+    assert (http.connector.limit, http.connector.limit_per_host) == (102_400, 7)
+    assert get_global_aiohttp_client() is http
+    assert is_global_aiohttp_client_request_debug_enabled()
+    assert "/echo" in caplog.text
 
 
 async def test_a_closed_session_is_replaced():

@@ -63,7 +63,7 @@ def test_a_cookie_brings_the_session_back(client):
     first = client.get("/who").json()
 
     assert client.get("/who").json() == first
-    assert len(first[SESSION_ID_KEY]) == 32
+    assert len(first[SESSION_ID_KEY]) == 36
 
 
 def test_a_caller_without_the_cookie_begins_a_session_of_its_own(client):
@@ -84,7 +84,7 @@ def test_a_cookie_that_we_did_not_sign_is_ignored(client, forged):
     reply = client.get("/who", headers={"cookie": f"Weather___wx={forged}".encode()})
 
     assert reply.status_code == 200
-    assert len(reply.json()[SESSION_ID_KEY]) == 32
+    assert len(reply.json()[SESSION_ID_KEY]) == 36
 
 
 def test_a_cookie_of_another_secret_is_ignored(client):
