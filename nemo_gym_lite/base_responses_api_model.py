@@ -177,6 +177,6 @@ def _check_responses_params(params: Json) -> None:
 def _check_chat_params(body: Json) -> None:
     """Refuse a body without messages, or with something like a wish to stream that is none."""
     require(body, "messages")
-    if (stream := body.get("stream")) not in (None, False) or type(stream) is int:
+    if (stream := body.get("stream")) not in (None, False):
         details = {"type": "literal_error", "loc": ("body", "stream"), "msg": "Input should be False", "input": stream}
         raise RequestValidationError([{**details, "ctx": {"expected": "False"}}])

@@ -55,7 +55,7 @@ def to_message(response: Json, model: str) -> Json:
     content = [block for item in response["output"] for block in _blocks(item)]
     usage = response.get("usage") or {}
     calls = any(block["type"] == "tool_use" for block in content)
-    reason = (response.get("incomplete_details") or {}).get("reason")
+    reason = (response.get("incomplete_details") or {}).get("reason") or ""
     return {
         "id": _id("msg"),
         "type": "message",

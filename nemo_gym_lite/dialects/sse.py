@@ -12,7 +12,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.dialects.streamed import Namespaces
 
 _COUNTS = (("input_tokens_details", "cached_tokens"), ("output_tokens_details", "reasoning_tokens"))
-_EMPTY = {
+_EMPTY: dict[str, Json] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
 }

@@ -86,7 +86,8 @@ def _schema(route: APIRoute) -> Json:
     """Schema of a route's body; any object where its code does not tell."""
     if route.body_field is not None:
         try:
-            schema = TypeAdapter(route.body_field.field_info.annotation).json_schema()
+            body: Any = route.body_field.field_info.annotation
+            schema = TypeAdapter(body).json_schema()
         except PydanticInvalidForJsonSchema:
             return dict(_ANYTHING)
         if schema.get("type") == "object":

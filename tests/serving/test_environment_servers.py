@@ -13,7 +13,7 @@ from nemo_gym_lite.base_resources_server import (
     SimpleResourcesServer,
 )
 from nemo_gym_lite.config_types import HeadServerConfig
-from nemo_gym_lite.errors import ConfigError, JudgeError
+from nemo_gym_lite.errors import JudgeError
 from nemo_gym_lite.server_utils import ServerClient
 
 from .conftest import BlockingVerify, Weather, make
@@ -97,14 +97,6 @@ def test_an_environment_without_verify_says_so(row, response):
         pytest.raises(NotImplementedError, match="SimpleResourcesServer does not define verify"),
     ):
         client.post("/verify", json={**row, "response": response})
-
-
-def test_tools_over_mcp_are_refused_with_a_hint():
-    server = make(BlockingVerify)
-    server.config.expose_tools_over_mcp = True
-
-    with pytest.raises(ConfigError, match=r"weather\.expose_tools_over_mcp"):
-        server.build_app()
 
 
 def test_a_server_is_made_from_its_block_of_the_configuration():
