@@ -124,23 +124,23 @@ GIVEN = {
     "at_least": 0,
 }
 HOSTILE = {
-    "newlines": "\n" * 300_000,
-    "blank lines": "a\n \n" * 80_000,
-    "spaces": "a" + " " * 300_000,
-    "quotes": '."' * 150_000,
-    "ends": "." * 300_000,
-    "stars": "**a" * 100_000,
-    "brackets": "[" * 300_000,
-    "open brackets": "[a" * 150_000,
-    "items": "- a\n" * 80_000,
-    "numbers": "1,1" * 100_000,
-    "hyphens": "a-" * 150_000,
-    "phrases": "a  " * 100_000,
+    "newlines": "\n" * 100_000,
+    "blank lines": "a\n \n" * 25_000,
+    "spaces": "a" + " " * 100_000,
+    "quotes": '."' * 50_000,
+    "ends": "." * 100_000,
+    "stars": "**a" * 33_000,
+    "brackets": "[" * 100_000,
+    "open brackets": "[a" * 50_000,
+    "items": "- a\n" * 25_000,
+    "numbers": "1,1" * 33_000,
+    "hyphens": "a-" * 50_000,
+    "phrases": "a  " * 33_000,
 }
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_no_text_of_three_hundred_kilobytes_makes_a_check_slow(text):
+def test_no_text_of_a_hundred_kilobytes_makes_a_check_slow(text):
     for name, kind in KINDS.items():
         fields = kind.parameters.model_fields
         given = {key: value for key, value in GIVEN.items() if key in fields}
