@@ -54,12 +54,13 @@ def main() -> int:
     _on_parents_death(0)
     gc.collect()
     gc.freeze()  # or every collection of a checker would copy the pages that it shares
-    Forks(control, environment, order["memory_bytes"]).serve()
+    Forks(control, environment, order["path"], order["memory_bytes"]).serve()
     return 0
 
 
 def _environment(tree: Json, instance: ServerInstance) -> NearResources:
-    tree[instance.name][instance.server_type][instance.implementation]["verify_pool"] = None
+    block = tree[instance.name][instance.server_type][instance.implementation]
+    block |= {"verify_pool": None, "expose_tools_over_mcp": False}  # both are the server's that asks
     server: SimpleResourcesServer = load_server_class(instance).from_tree(tree, instance.name)
     environment = NearResources(server)
     environment.app.add_exception_handler(MemoryError, _out_of_memory)
@@ -83,12 +84,14 @@ class Forks:
     Args:
         control: Brings a socket for every checker to make; the word on how each ended goes back.
         environment: What checkers check with.
+        path: Its route that checks.
         memory_bytes: Address space that a checker may use beyond what it starts with.
     """
 
-    def __init__(self, control: socket.socket, environment: NearResources, memory_bytes: int) -> None:
+    def __init__(self, control: socket.socket, environment: NearResources, path: str, memory_bytes: int) -> None:
         self._control = control
         self._environment = environment
+        self._path = path
         self._memory_bytes = memory_bytes
         self._pids: set[int] = set()
         self._woken, self._waker = socket.socketpair()
@@ -142,7 +145,7 @@ class Forks:
             memory = Memory(self._memory_bytes)
             if os.getppid() == parent:
                 sock.sendall(HELLO.pack(os.getpid()))
-                asyncio.run(_check_rows(sock, self._environment, memory))
+                asyncio.run(_check_rows(sock, self._environment, self._path, memory))
                 code = 0
         except BaseException:  # nothing may lead back into the template's loop
             traceback.print_exc()
@@ -184,14 +187,14 @@ class Memory:
         return 0 if self._statm is None else int(os.pread(self._statm, 32, 0).split()[0]) * self._page_bytes
 
 
-async def _check_rows(sock: socket.socket, environment: NearResources, memory: Memory) -> None:
+async def _check_rows(sock: socket.socket, environment: NearResources, path: str, memory: Memory) -> None:
     """Score rows one after another; waiting for the next holds nothing up, as there is nothing else here."""
     while header := _exactly(sock, ASKED.size):
         length, delta = ASKED.unpack(header)
         row = _exactly(sock, length)
         await asyncio.sleep(0)  # connections to a judge may have ended meanwhile
         try:
-            status, body = await environment.call("/verify", row, {}, None, delta=delta)
+            status, body = await environment.call(path, row, {}, None, delta=delta)
         except MemoryError:  # outside the environment's own code
             status, body = OUT_OF_MEMORY, b""
         sock.sendall(ANSWERED.pack(len(body), status, memory.is_used_up()) + body)

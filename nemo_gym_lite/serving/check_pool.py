@@ -40,12 +40,14 @@ class CheckPool:
         name: The environment's instance.
         settings: Number of processes and what each may use.
         tree: The resolved configuration, which each process loads the environment from.
+        path: The environment's route that checks; another than `/verify` if only part of a check can block.
     """
 
-    def __init__(self, name: str, settings: VerifyPool, tree: Json) -> None:
+    def __init__(self, name: str, settings: VerifyPool, tree: Json, path: str = "/verify") -> None:
         self._name = name
         self._settings = settings
         self._tree = tree
+        self._path = path
         self._template: Template | None = None
         self._starting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -169,7 +171,8 @@ class CheckPool:
             await self._template.close()
             self._template = None
         if self._template is None and self._waiting:
-            order = {"name": self._name, "memory_bytes": self._settings.memory_mb * 2**20, "tree": self._tree}
+            order: Json = {"name": self._name, "path": self._path, "tree": self._tree}
+            order["memory_bytes"] = self._settings.memory_mb * 2**20
             self._template = await Template.start(self._name, order)
         return self._template
 

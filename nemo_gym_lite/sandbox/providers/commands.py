@@ -98,12 +98,13 @@ async def run_command(
             await asyncio.shield(command.exited)
     except TimeoutError:
         error_type = "timeout"
-    finally:  # also when nobody waits any more
         command.kill()
-    try:
-        await asyncio.wait([command.exited, command.closed], timeout=_DRAIN_S)
-    finally:
+    except BaseException:  # nobody waits any more
+        command.kill()
         transport.close()
+        raise
+    await asyncio.wait([command.exited, command.closed], timeout=_DRAIN_S)
+    transport.close()
     if command.flooded:
         error_type = "output_limit"
     code = transport.get_returncode()

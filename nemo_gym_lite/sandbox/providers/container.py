@@ -207,9 +207,11 @@ class ContainerProvider:
         words += ["--user", str(user)] if user is not None else []
         return [*words, handle.sandbox_id]
 
-    async def _copy(self, handle: SandboxHandle, command: str, **ends: IO[bytes]) -> None:
+    async def _copy(
+        self, handle: SandboxHandle, command: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+    ) -> None:
         words = [*self._exec_words(handle, {}, handle.raw.workdir, None), "/bin/sh", "-c", command]
-        ended = await self._call(words, _CONTROL_S, **ends)
+        ended = await self._call(words, _CONTROL_S, stdin=stdin, stdout=stdout)
         if ended.return_code or ended.error_type:
             raise OSError(f"{self.name}: {command}: {ended.error_type or (ended.stderr or '').strip()}")
 
