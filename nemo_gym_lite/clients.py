@@ -65,6 +65,17 @@ class ResourcesSession(Protocol):
         """
         ...
 
+    async def ask(self, path: str, value: Json, otherwise: str) -> Json:
+        """POST `value` to a route that the environment's protocol adds, as `/step`.
+
+        Returns:
+            The JSON object of the reply, empty if it is none.
+
+        Raises:
+            FailedCallError: The reply is an error; of class `otherwise` if it names none.
+        """
+        ...
+
     async def verify(self, row: Json) -> Json:
         """Score `row`, an input row with its `response`.
 

@@ -20,7 +20,7 @@ class Episode:
         label: What a person calls it, as `task 17, rollout 2`.
         began_s: When it began, in seconds of `time.monotonic`.
         turns: Model calls begun so far.
-        stage: What it waits for: `start`, `seed`, `model`, `tool NAME` or `verify`.
+        stage: What it waits for: `start`, `seed`, `model`, `tool NAME`, `reset`, `step`, `close` or `verify`.
         endpoint: Base URL that its model call went to; None while it waits for one that takes it.
     """
 

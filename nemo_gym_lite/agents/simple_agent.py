@@ -1,31 +1,34 @@
 """The tool loop: ask the model, call its tools one after another, until it answers; then verify."""
 
-import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
 import orjson
 from fastapi import Request, Response
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field
+from yarl import URL
 
-from nemo_gym_lite.base_responses_api_agent import BaseResponsesAPIAgentConfig, SimpleResponsesAPIAgent
-from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient, ResourcesSession
-from nemo_gym_lite.config_types import (
-    AggregateMetrics,
-    AggregateMetricsRequest,
-    Deadlines,
-    ModelServerRef,
-    ResourcesServerRef,
+from nemo_gym_lite.agents.playing_agent import (
+    EpisodeLoop,
+    PlayingAgent,
+    PlayingAgentConfig,
+    add_usage,
+    items_of,
+    near_config,
 )
+from nemo_gym_lite.base_resources_server import BaseRunRequest, BaseVerifyRequest, BaseVerifyResponse
+from nemo_gym_lite.clients import AgentClient, Json, ModelClient, ResourcesClient, ResourcesSession
+from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.episode import at_stage, at_turn
-from nemo_gym_lite.errors import FailedCallError
-from nemo_gym_lite.row_fields import TASK_INDEX
-from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
-from nemo_gym_lite.serving.asgi import wants_delta
+from nemo_gym_lite.openai_utils import NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming
+from nemo_gym_lite.server_utils import get_global_aiohttp_client
 from nemo_gym_lite.serving.calls import json_object, require
+from nemo_gym_lite.serving.client import JSON_HEADERS, post
+from nemo_gym_lite.serving.failures import object_of
 from nemo_gym_lite.serving.far_model import FarModel
-from nemo_gym_lite.serving.far_resources import FarResources
+from nemo_gym_lite.serving.far_resources import FarResources, FarSession
 
 _NO_TOOLS = frozenset({"verify", "seed_session", "aggregate_metrics"})
 """Routes that only the agent calls: a model that could seed its session again would choose its own task."""
@@ -34,60 +37,43 @@ _IDLE_TURNS = 3
 """Turns in a row with neither a message nor a call, after which the episode ends."""
 
 
-class SimpleAgentConfig(BaseResponsesAPIAgentConfig):
+class SimpleAgentConfig(PlayingAgentConfig):
     """Config of the agent.
 
     Attributes:
         max_steps: Most turns of an episode; None for as many as the model's context holds.
     """
 
-    resources_server: ResourcesServerRef
-    model_server: ModelServerRef
     max_steps: int | None = Field(default=None, ge=1)
-    deadlines: Deadlines = Deadlines()
 
 
-class SimpleAgentLoop:
-    """Plays episodes.
+class SimpleAgentRunRequest(BaseRunRequest):
+    """A row to play, with all its fields."""
 
-    Args:
-        model: The policy.
-        resources: The environment.
-        config: `max_steps`, `skip_verification` and its reward.
-        deadlines: When episodes end.
-    """
+    model_config = ConfigDict(extra="allow")
 
-    def __init__(
-        self, model: ModelClient, resources: ResourcesClient, config: SimpleAgentConfig, deadlines: Deadlines
-    ) -> None:
-        self._model = model
-        self._resources = resources
-        self._config = config
-        self._episode_s = deadlines.episode_s
 
-    async def run(self, row: Json) -> Json:
-        """Play one episode and return `response`, `reward` and the environment's fields."""
-        session_id = uuid4().hex
-        session = self._resources.open(session_id)
-        if isinstance(task := row.get(TASK_INDEX), int):
-            session_id = f"{task}-{session_id}"  # what is before the dash may keep a task's rollouts together
-        so_far: Json = {}
-        try:
-            async with asyncio.timeout(self._episode_s):
-                at_stage("seed")
-                await session.seed(row)
-                response = await self.play(row["responses_create_params"], session, session_id, so_far)
-                so_far["response"] = response
-                return {"response": response, **await self._verdict(row, response, session)}
-        except FailedCallError as failure:
-            failure.played = so_far
-            raise
-        except TimeoutError as error:
-            too_long = FailedCallError("timeout", f"the episode took longer than {self._episode_s:g} s")
-            too_long.played = so_far
-            raise too_long from error
-        finally:
-            self._model.end_session(session_id)
+class SimpleAgentVerifyRequest(BaseVerifyRequest):
+    """A played row, with all its fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class SimpleAgentVerifyResponse(BaseVerifyResponse):
+    """A scored row, with all its fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class SimpleAgentLoop(EpisodeLoop):
+    """Plays episodes; of the config it reads `max_steps`, `skip_verification` and its reward."""
+
+    async def _play(self, row: Json, session: ResourcesSession, session_id: str, so_far: Json) -> Json:
+        at_stage("seed")
+        await session.seed(row)
+        response = await self.play(row["responses_create_params"], session, session_id, so_far)
+        so_far["response"] = response
+        return {"response": response, **await self._verdict(row, response, session)}
 
     async def _verdict(self, row: Json, response: Json, session: ResourcesSession) -> Json:
         if self._config.skip_verification:
@@ -105,7 +91,7 @@ class SimpleAgentLoop:
             so_far: Gets the `usage` after every turn, so that a failed episode's tokens are counted too.
         """
         so_far = {} if so_far is None else so_far
-        conversation = _items(params["input"])
+        conversation = items_of(params["input"])
         prompt_length = len(conversation)
         params = {**params, "input": conversation}
         usage: Json | None = None
@@ -128,80 +114,88 @@ class SimpleAgentLoop:
                 break
         return {**response, "output": conversation[prompt_length:], "usage": usage}
 
-    async def close(self) -> None:
-        """Model and environment belong to whoever made them."""
 
+class SimpleAgent(PlayingAgent):
+    """The loop as a server, over a served model and a served environment.
 
-class SimpleAgent(SimpleResponsesAPIAgent):
-    """The loop as a server, over a served model and a served environment."""
+    A subclass that defines `responses` plays its own turns between seeding and check, one that defines `run` its own
+    episodes; either of them is played in its server.
+    """
 
     config: SimpleAgentConfig
-
-    _clients: tuple[SimpleAgentLoop, FarResources] | None = PrivateAttr(default=None)
 
     @classmethod
     def near_client(
         cls, instance: Any, model: ModelClient, resources: ResourcesClient, deadlines: Deadlines
     ) -> AgentClient | None:
         """The loop in the caller's process."""
-        config = SimpleAgentConfig.model_validate({**instance.config, "name": instance.name})
-        return SimpleAgentLoop(model, resources, config, deadlines)
+        return SimpleAgentLoop(model, resources, near_config(cls, instance), deadlines)
 
-    async def run(self, request: Request) -> Response:  # type: ignore[override]
+    async def run(  # type: ignore[override]
+        self, request: Request, body: SimpleAgentRunRequest
+    ) -> SimpleAgentVerifyResponse:
         """Play one episode: a row in, the row with `response`, `reward` and the environment's fields out."""
-        row = json_object(await request.body())
-        require(row, "responses_create_params", "input")
-        loop, _ = self._far_clients()
-        played = await loop.run(row)
-        reply = played if wants_delta(request.scope["headers"]) else {**row, **played}
-        return Response(orjson.dumps(reply), media_type="application/json")
+        row = body.model_dump(mode="json", exclude_unset=True)
+        played = await self._far_clients()[0].run(row)
+        return SimpleAgentVerifyResponse.model_validate({**row, **played})
 
-    async def responses(self, request: Request) -> Response:  # type: ignore[override]
+    async def responses(  # type: ignore[override]
+        self, request: Request, response: Response, body: NeMoGymResponseCreateParamsNonStreaming
+    ) -> NeMoGymResponse:
         """Play all turns of a conversation in the environment's session that the cookies name."""
+        played, session = await self._play_turns(body.model_dump(mode="json", exclude_unset=True), request)
+        _set_cookies(response, session)
+        return NeMoGymResponse.model_validate(played)
+
+    def _short_cuts(self) -> dict[str, tuple[Callable[..., Any], Callable[[Request], Awaitable[Response]]]]:
+        return {
+            "/run": (SimpleAgent.run, self._serve_run),
+            "/v1/responses": (SimpleAgent.responses, self._serve_responses),
+        }
+
+    async def _serve_responses(self, request: Request) -> Response:
         params = json_object(await request.body())
         require(params, "input")
-        loop, resources = self._far_clients()
-        session_id = uuid4().hex
-        session = resources.open(session_id, request.cookies)
-        response = await loop.play(params, session, session_id)
-        reply = Response(orjson.dumps(response), media_type="application/json")
-        for name, value in session.cookies.items():
-            reply.headers.append("set-cookie", f"{name}={value}; path=/; httponly; samesite=lax")
+        played, session = await self._play_turns(params, request)
+        reply = Response(orjson.dumps(played), media_type="application/json")
+        _set_cookies(reply, session)
         return reply
 
-    async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
-        """The environment's metrics, standard statistics if it has none of its own."""
+    async def _play_turns(self, params: Json, request: Request) -> tuple[Json, FarSession]:
         _, resources = self._far_clients()
-        metrics = await resources.aggregate_metrics(body.verify_responses)
-        if metrics is None:
-            return await super().aggregate_metrics(body)
-        return AggregateMetrics.model_validate(metrics)
+        deadlines = self.config.deadlines
+        model = FarModel(self._url_of(self.config.model_server.name), get_global_aiohttp_client(), deadlines)
+        session = resources.open("", request.cookies)
+        loop = SimpleAgentLoop(model, resources, self.config, deadlines)
+        return await loop.play(params, session, uuid4().hex), session
 
-    def _far_clients(self) -> tuple[SimpleAgentLoop, FarResources]:
-        if self._clients is None:
-            http, deadlines = get_global_aiohttp_client(), self.config.deadlines
-            model = FarModel(self._url_of(self.config.model_server.name), http, deadlines)
-            resources = FarResources(self._url_of(self.config.resources_server.name), http, deadlines)
-            self._clients = SimpleAgentLoop(model, resources, self.config, deadlines), resources
-        return self._clients
-
-    def _url_of(self, name: str) -> str:
-        client = self.server_client
-        return client._build_server_base_url(get_first_server_config_dict(client.global_config_dict, name))
+    def _loop(self, model: FarModel, resources: FarResources) -> EpisodeLoop:
+        if type(self).responses is not SimpleAgent.responses:
+            return _OwnTurns(model, resources, self.config, self._url_of(self.config.name))
+        return SimpleAgentLoop(model, resources, self.config, self.config.deadlines)
 
 
-def add_usage(total: Json | None, turn: Json | None) -> Json | None:
-    """Token counts of two turns together; a count that neither knows stays unknown."""
-    if total is None or turn is None:
-        return total or turn
-    summed = dict(total)
-    for name, value in turn.items():
-        known = summed.get(name)
-        if isinstance(value, dict):
-            summed[name] = add_usage(known, value)
-        elif value is not None:
-            summed[name] = value if known is None else known + value
-    return summed
+class _OwnTurns(SimpleAgentLoop):
+    """Episodes whose turns the agent's own `POST /v1/responses` plays, because a subclass defines it."""
+
+    def __init__(self, model: FarModel, resources: FarResources, config: SimpleAgentConfig, own_url: str) -> None:
+        super().__init__(model, resources, config, config.deadlines)
+        self._url = URL(f"{own_url}/v1/responses", encoded=True)
+
+    async def play(self, params: Json, session: Any, session_id: str, so_far: Json | None = None) -> Json:
+        """Let the route play all turns in the environment's session."""
+        at_turn()
+        crumbs, deadlines = session.cookies.header(), self._config.deadlines
+        headers = {**JSON_HEADERS, **({"Cookie": crumbs} if crumbs else {})}
+        timeouts = {"timeout_s": deadlines.episode_s, "connect_s": deadlines.connect_s}
+        reply = await post(get_global_aiohttp_client(), self._url, orjson.dumps(params), headers, **timeouts)
+        session.cookies.keep(reply.set_cookies)
+        return object_of(reply.status, reply.body, "agent_failed", str(self._url))
+
+
+def _set_cookies(reply: Response, session: FarSession) -> None:
+    for name, value in session.cookies.items():
+        reply.headers.append("set-cookie", f"{name}={value}; path=/; httponly; samesite=lax")
 
 
 async def _call(session: ResourcesSession, call: Json) -> Json:
@@ -214,10 +208,6 @@ async def _call(session: ResourcesSession, call: Json) -> Json:
     except (ValueError, TypeError, RecursionError) as error:  # of the arguments: what a tool raises is its reply
         output = json.dumps({"error": f"Invalid tool call arguments: {error!r}"})
     return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
-
-
-def _items(prompt: str | list[Json]) -> list[Json]:
-    return [{"role": "user", "content": prompt, "type": "message"}] if isinstance(prompt, str) else [*prompt]
 
 
 def _speaks(output: list[Json]) -> bool:

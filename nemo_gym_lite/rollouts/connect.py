@@ -168,12 +168,15 @@ def _seat(by_name: dict[str, ServerInstance], name: str, models_near: bool) -> S
 
 
 def _can_be_near(server: ServerInstance, base: type[SimpleResponsesAPIAgent | SimpleResponsesAPIModel]) -> bool:
-    """Whether the class brings a near side of its own and the configuration does not forbid it."""
+    """Whether the class brings a near side and the configuration does not forbid it.
+
+    A subclass that plays or answers in its own way has outgrown the near side that it inherits.
+    """
     if server.placement == "far":  # its packages may not even be installed here
         return False
-    inherited: Any = base.near_client
-    own: Any = getattr(_class_of(server), "near_client", inherited)
-    return own.__func__ is not inherited.__func__
+    ways = {"near_client", "run", "responses", "chat_completions"}
+    latest = next((cls for cls in _class_of(server).__mro__ if ways & vars(cls).keys()), base)
+    return latest is not base and "near_client" in vars(latest)
 
 
 @contextmanager

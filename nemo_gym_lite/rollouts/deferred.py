@@ -40,12 +40,13 @@ class Unverified:
 class UnverifiedSession:
     """One episode's session, whose check is left for later."""
 
-    __slots__ = ("_session", "call_tool", "seed")
+    __slots__ = ("_session", "ask", "call_tool", "seed")
 
     def __init__(self, session: ResourcesSession) -> None:
         self._session = session
         self.seed = session.seed
         self.call_tool = session.call_tool
+        self.ask = session.ask
 
     async def verify(self, row: Json) -> Json:
         """Nothing to add to the row."""

@@ -9,6 +9,9 @@ REPLY_HEADER = b"x-ng-reply"
 DELTA = b"delta"
 """Value of `x-ng-reply` that asks for a reply without the echo of the request."""
 
+PLAYED = b"played"
+"""Value of `x-ng-reply` that asks an agent for what it adds to the row, its `response` among it."""
+
 
 DEADLINE_HEADER = b"x-ng-deadline-s"
 """Header with the seconds that a caller grants a check, from the check's start."""
@@ -77,6 +80,11 @@ async def call_app(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]
 def wants_delta(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether the reply should leave out the echo of the request."""
     return (REPLY_HEADER, DELTA) in headers
+
+
+def wants_played(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an agent should reply what it adds to the row, and no more."""
+    return (REPLY_HEADER, PLAYED) in headers
 
 
 def deadline_of(headers: list[tuple[bytes, bytes]]) -> float | None:

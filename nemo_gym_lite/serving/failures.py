@@ -58,6 +58,23 @@ def failure_of(status: int, body: bytes, otherwise: str, what: str) -> FailedCal
     return FailedCallError(otherwise, f"{what} answered {status}: {shown}", terminal=status == 422)
 
 
+def object_of(status: int, body: bytes, otherwise: str, what: str) -> Json:
+    """The JSON object of a reply, empty if it is none.
+
+    Args:
+        status: HTTP status of the reply.
+        body: Body of the reply.
+        otherwise: Failure class if the reply names none.
+        what: What was asked, for the message.
+
+    Raises:
+        FailedCallError: The reply is an error.
+    """
+    if status != 200:
+        raise failure_of(status, body, otherwise, what)
+    return json_of(body)
+
+
 def verdict_of(status: int, body: bytes, what: str) -> Json:
     """The environment's fields in a verify reply, without the echo of the request.
 

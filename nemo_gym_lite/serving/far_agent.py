@@ -1,5 +1,7 @@
 """An agent behind HTTP: `POST /run`."""
 
+from typing import Any
+
 import aiohttp
 import orjson
 from yarl import URL
@@ -11,7 +13,7 @@ from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.serving.client import JSON_HEADERS, post
 from nemo_gym_lite.serving.failures import failure_of, json_of
 
-_HEADERS = {**JSON_HEADERS, "X-NG-Reply": "delta"}
+_HEADERS = {**JSON_HEADERS, "X-NG-Reply": "played"}
 
 
 class FarAgent:
@@ -46,9 +48,20 @@ class FarAgent:
         if "response" not in played or "reward" not in played:
             message = f"{self._url} answered without `response` and `reward`: {reply.body[:500]!r}"
             raise FailedCallError("agent_failed", message)
-        # An agent of NeMo Gym echoes the prompt with every unset field as null; the row keeps what was asked.
-        played.pop("responses_create_params", None)
-        return played
+        echo = played.pop("responses_create_params", None)
+        return {**_longer_prompt(row, echo), **played}
 
     async def close(self) -> None:
         """Nothing is held open here."""
+
+
+def _longer_prompt(row: Json, echo: Any) -> Json:
+    """What an agent put before its model beyond the row's prompt, as an environment's first observation.
+
+    An agent of NeMo Gym echoes the prompt with every unset field as null; of that the row keeps what was asked.
+    """
+    params = row["responses_create_params"]
+    asked, played = params.get("input"), echo.get("input") if isinstance(echo, dict) else None
+    if not isinstance(played, list) or len(played) <= (len(asked) if isinstance(asked, list) else 1):
+        return {}
+    return {"responses_create_params": {**params, "input": played}}

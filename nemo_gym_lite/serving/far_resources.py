@@ -13,7 +13,7 @@ from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.serving.calls import json_bytes
 from nemo_gym_lite.serving.client import JSON_HEADERS, Reply, get, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
-from nemo_gym_lite.serving.failures import failure_of, json_of, verdict_of
+from nemo_gym_lite.serving.failures import failure_of, json_of, object_of, verdict_of
 
 
 class FarResources:
@@ -121,6 +121,11 @@ class FarSession:
         """The reply's body, whatever its status."""
         reply = await self._post(f"/{quote(name, safe='')}", arguments)
         return reply.body.decode(errors="replace")
+
+    async def ask(self, path: str, value: Json, otherwise: str) -> Json:
+        """The object that a route of the environment's own protocol replies."""
+        reply = await self._post(path, value)
+        return object_of(reply.status, reply.body, otherwise, path)
 
     async def verify(self, row: Json) -> Json:
         """The environment's fields for `row`."""

@@ -15,7 +15,7 @@ from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.serving.app import PlainRoute, ServerApp
 from nemo_gym_lite.serving.asgi import DEADLINE_HEADER, DELTA, REPLY_HEADER, call_app
 from nemo_gym_lite.serving.calls import json_bytes
-from nemo_gym_lite.serving.failures import failure_of, verdict_of
+from nemo_gym_lite.serving.failures import failure_of, object_of, verdict_of
 from nemo_gym_lite.serving.middleware import SESSION_ID_KEY, JsonErrorMiddleware
 
 _HEADERS = [(b"content-type", b"application/json")]
@@ -153,6 +153,12 @@ class NearSession:
         body = json_bytes(arguments)
         _, reply = await resources.call(f"/{name}", body, self._session, resources.deadlines.tool_s)
         return reply.decode(errors="replace")
+
+    async def ask(self, path: str, value: Json, otherwise: str) -> Json:
+        """The object that a route of the environment's own protocol replies."""
+        resources = self._resources
+        status, reply = await resources.call(path, json_bytes(value), self._session, resources.deadlines.tool_s)
+        return object_of(status, reply, otherwise, f"{path} of {resources.name}")
 
     async def verify(self, row: Json) -> Json:
         """The environment's fields for `row`."""

@@ -1,5 +1,23 @@
-"""The tool loop under the name by which other agents import it."""
+"""The tool loop under the names by which other agents import it."""
 
-from nemo_gym_lite.agents.simple_agent import SimpleAgent
+from nemo_gym_lite.agents.simple_agent import (
+    SimpleAgent,
+    SimpleAgentConfig,
+    SimpleAgentRunRequest,
+    SimpleAgentVerifyRequest,
+    SimpleAgentVerifyResponse,
+)
+from nemo_gym_lite.config_types import ModelServerRef, ResourcesServerRef
 
-__all__ = ["SimpleAgent"]
+__all__ = [
+    "ModelServerRef",
+    "ResourcesServerRef",
+    "SimpleAgent",
+    "SimpleAgentConfig",
+    "SimpleAgentRunRequest",
+    "SimpleAgentVerifyRequest",
+    "SimpleAgentVerifyResponse",
+]
+
+if __name__ == "__main__":
+    SimpleAgent.run_webserver()

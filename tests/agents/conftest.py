@@ -149,7 +149,7 @@ class World:
         ((block,),) = (kind.values() for kind in self._tree[name].values())
         return f"http://127.0.0.1:{block['port']}"
 
-    async def agent(self, deadlines=None, **settings):
+    async def agent(self, deadlines=None, agent_class=SimpleAgent, **settings):
         deadlines = deadlines or Deadlines()
         config = SimpleAgentConfig(
             **BLOCK,
@@ -166,9 +166,11 @@ class World:
         for kind, server in (("responses_api_models", self.model), ("resources_servers", self.counter)):
             port = await self._stack.enter_async_context(serving(server.build_app()))
             self._tree[server.config.name] = {kind: {"any": {**BLOCK, "port": port}}}
+        self._tree["agent"] = {"responses_api_agents": {"any": {**BLOCK}}}
         client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict=self._tree)
-        served = SimpleAgent(config=config, server_client=client)
+        served = agent_class(config=config, server_client=client)
         port = await self._stack.enter_async_context(serving(served.build_app()))
+        client.global_config_dict.agent.responses_api_agents.any.port = port
         self.agent_url = f"http://127.0.0.1:{port}"
         return FarAgent(self.agent_url, self._http, deadlines)
 
