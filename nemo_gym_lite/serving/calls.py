@@ -112,7 +112,8 @@ class PlainCall:
         """`result` as JSON, as FastAPI writes it; with `delta`, without the echo of the request."""
         if self.reply_type is None:
             return _dump_untyped(result, delta)
-        if not (isinstance(self.reply_class, type) and isinstance(result, self.reply_class)):
+        kind = self.reply_class
+        if kind is not Any and not (isinstance(kind, type) and isinstance(result, kind)):
             result = self.reply_type.validate_python(result, from_attributes=True)
         exclude: Any = ECHO if delta else None
         return self.reply_type.dump_json(result, by_alias=True, exclude=exclude)

@@ -43,6 +43,14 @@ async def untyped_reply(body: dict[str, Any]):
     return {"got": body, "price": Decimal("1.5"), "at": datetime(2026, 1, 2, 3, 4, 5, 678, UTC), 1: {1, 2}}
 
 
+async def any_reply(body: dict[str, Any]) -> Any:
+    return {"got": body, "at": datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "model": RichReply(city="Oslo")}
+
+
+async def any_model(body: Arguments) -> Any:
+    return RichReply(city=body.city)
+
+
 async def untyped_model(body: Arguments):
     return RichReply(city=body.city)
 
@@ -88,6 +96,8 @@ PLAIN = [
     with_request,
     with_body_default,
     untyped_reply,
+    any_reply,
+    any_model,
     untyped_model,
     big_integer,
     dict_for_model,
