@@ -17,9 +17,19 @@ from nemo_gym_lite.dialects.reply import empty_response, to_response
 from nemo_gym_lite.dialects.settings import DialectSettings
 from nemo_gym_lite.dialects.token_bundle import token_bundle
 from nemo_gym_lite.errors import ConfigError, EndpointError
+from nemo_gym_lite.responses_converter import ResponsesConverter, VLLMConverter, split_responses_input_output_items
 from nemo_gym_lite.routed_model import BaseUrls, RoutedModel, RoutedModelClient, RoutedModelConfig
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.router import Router
+
+__all__ = [
+    "ResponsesConverter",
+    "VLLMConverter",
+    "VLLMModel",
+    "VLLMModelClient",
+    "VLLMModelConfig",
+    "split_responses_input_output_items",
+]
 
 _NOT_HERE = ("use_completions_api", "render_chat_template", "tokenizer", "audio_root")
 
