@@ -108,7 +108,7 @@ class GlobalConfigDictParser:
         compose = import_module("nemo_gym_lite.config.compose").compose
         tree: DictConfig = compose(argv, _NoOptions, needs_servers=False, initial=initial, environment=environment).tree
         if config.hide_secrets:
-            return OmegaConf.create(import_module("nemo_gym_lite.config.masking").mask_secrets(tree))
+            tree = OmegaConf.create(import_module("nemo_gym_lite.config.masking").mask_secrets(tree))
         return tree
 
 
@@ -180,6 +180,6 @@ def find_open_port(disallowed_ports: Collection[int] | None = None) -> int:
     Raises:
         ConfigError: None was found.
     """
-    tree = maybe_get_global_config_dict() or {}
+    tree: Any = maybe_get_global_config_dict() or {}
     low, high = tree.get(PORT_RANGE_LOW_KEY_NAME), tree.get(PORT_RANGE_HIGH_KEY_NAME)
     return free_port(LOCAL_HOST, disallowed_ports or (), low or PORT_RANGE[0], high or PORT_RANGE[1])

@@ -117,13 +117,13 @@ def read_model_call_records(store: CaptureStore, rollout_id: str) -> list[ModelC
 
 
 def _record(exchange: Json, index: int) -> ModelCallRecord:
-    reply = exchange.get("response") or {}
-    usage = reply.get("usage") or {}
-    choice = next(iter(reply.get("choices") or ()), {})
+    reply: Json = exchange.get("response") or {}
+    usage: Json = reply.get("usage") or {}
+    choice: Json = next(iter(reply.get("choices") or ()), {})
     finish = reply.get("stop_reason") or choice.get("finish_reason")
-    tokens_in = usage.get("input_tokens", usage.get("prompt_tokens"))
-    tokens_out = usage.get("output_tokens", usage.get("completion_tokens"))
-    known = None not in (tokens_in, tokens_out)
+    tokens_in: Any = usage.get("input_tokens", usage.get("prompt_tokens"))
+    tokens_out: Any = usage.get("output_tokens", usage.get("completion_tokens"))
+    known_sum = None if None in (tokens_in, tokens_out) else tokens_in + tokens_out
     return ModelCallRecord.model_validate(
         {
             **exchange,
@@ -134,6 +134,6 @@ def _record(exchange: Json, index: int) -> ModelCallRecord:
             "finish_reason": finish or (reply.get("incomplete_details") or {}).get("reason"),
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
-            "tokens_total": usage.get("total_tokens", tokens_in + tokens_out if known else None),
+            "tokens_total": usage.get("total_tokens", known_sum),
         }
     )

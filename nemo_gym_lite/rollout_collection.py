@@ -66,8 +66,8 @@ class RolloutCollectionHelper(BaseModel):
         Raises:
             GymError: As `ng_collect_rollouts` fails.
         """
-        tree = maybe_get_global_config_dict() or {}
-        initial: Json = dict(OmegaConf.to_container(tree, resolve=False)) if tree else {}  # type: ignore[arg-type]
+        tree = maybe_get_global_config_dict()
+        initial: Any = {} if tree is None else OmegaConf.to_container(tree, resolve=False)
         initial.pop(CONFIG_PATHS_KEY_NAME, None)  # what they hold is there already
         initial |= self._options(config)
         composed = compose([], CollectOptions, needs_servers=False, initial=initial)

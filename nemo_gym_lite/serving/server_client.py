@@ -54,7 +54,7 @@ class ServerClient(BaseModel):
             NoServerInstancesError: A `ValueError`: no head server answers.
         """
         head = head_server_config or cls.load_head_server_config()
-        tree = get_global_config_dict() if is_launched() else read_config(head)
+        tree: Any = get_global_config_dict() if is_launched() else read_config(head)
         return cls(head_server_config=head, global_config_dict=tree)
 
     async def request(self, server_name: str, url_path: str, method: str, **kwargs: Any) -> aiohttp.ClientResponse:
