@@ -21,7 +21,7 @@ _OWN = re.compile(r"\+{0,2}(split|reuse_existing_data_preparation)=")
 
 
 class WholeOptions(CollectOptions):
-    """Prepare the data of one split of the configuration's agents, start the servers, and collect rollouts."""
+    """Prepare the data of one split and collect rollouts of it; takes all options of ng_collect_rollouts, too."""
 
     input_jsonl_fpath: Annotated[  # type: ignore[assignment]  # which a run of its own must have
         Path | None, Field(description="play this file instead of the data sets of the configuration")

@@ -29,6 +29,10 @@ _SETTINGS = (
 """Files that hold a folder's own settings of pytest, each with what marks them."""
 
 
+_ASYNCIO = {"asyncio_mode": "auto", "asyncio_default_fixture_loop_scope": "function"}
+"""What holds where the folder does not say otherwise; without the second, pytest-asyncio warns."""
+
+
 @dataclass(frozen=True, slots=True)
 class PytestCall:
     """What to start, where, and with which environment variables.
@@ -99,7 +103,8 @@ def _call(server: ServerInstance, python: str, *, use_alias: bool) -> PytestCall
     command = [python, "-P", "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     command += ["-p", "nemo_gym_lite.alias"] if use_alias else []
     command += ["-c", os.devnull] if own is None else []
-    command += ["-o", "asyncio_mode=auto"] if own is None or "asyncio_mode" not in own else []
+    for name, value in _ASYNCIO.items():
+        command += ["-o", f"{name}={value}"] if own is None or name not in own else []
     roots = search_roots()
     path = [*map(str, roots), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {

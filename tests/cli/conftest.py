@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -72,15 +71,17 @@ def command(folder, monkeypatch, capsys):
 def process(folder):
     """Runs a command in a process of its own."""
 
-    def run(name, *argv, **variables):
-        done = subprocess.run(
-            [sys.executable, "-m", f"nemo_gym_lite.cli.{name}", *argv],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def start(*argv):
+        done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120, check=False)
         return Ended(done.returncode, done.stdout, done.stderr)
 
+    def run(name, *argv):
+        return start("-m", f"nemo_gym_lite.cli.{name}", *argv)
+
+    def run_alone(name, *argv):
+        """The same, but what the package brings along is not there to be found."""
+        hide = "from nemo_gym_lite.config import roots as r; r.INSTALL_ROOT = r.Path('/nowhere')"
+        return start("-c", f"{hide}; import sys; from nemo_gym_lite.cli import {name} as c; sys.exit(c.main())", *argv)
+
+    run.alone = run_alone
     return run
