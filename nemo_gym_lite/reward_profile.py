@@ -59,7 +59,7 @@ def compute_aggregate_metrics(
         verify_responses: Rows of one agent, without prompts and responses (but with the responses' usage).
         compute_metrics_fn: Usually `AggregateMetricsMixin.compute_metrics`.
         get_key_metrics_fn: Usually `AggregateMetricsMixin.get_key_metrics`; all means by default.
-        with_groups: False leaves `group_level_metrics` empty, for callers that have them already.
+        with_groups: False leaves in `group_level_metrics` only what the environment itself says of tasks.
     """
     if not verify_responses:
         return AggregateMetrics()
@@ -74,6 +74,7 @@ def compute_aggregate_metrics(
         per_task = {metrics[TASK_INDEX]: metrics for metrics in own.pop("per_task_metrics", None) or ()}
         for group in groups:
             group.update(per_task.get(group[TASK_INDEX], {}))
+        groups = groups if with_groups else list(per_task.values())
         agent_metrics.update(own)
     select = get_key_metrics_fn or means
     return AggregateMetrics(group_level_metrics=groups, agent_metrics=agent_metrics, key_metrics=select(agent_metrics))

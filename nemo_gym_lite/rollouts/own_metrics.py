@@ -6,7 +6,7 @@ process of its own, whose memory goes when it ends; a served one is not asked.
 
 import asyncio
 import multiprocessing
-from collections.abc import Iterator
+from array import array
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clie
     if client is None or not await client.has_metrics():
         return None
     if count <= _MAX_ROWS_HERE:
-        return await client.aggregate_metrics(list(_rows_of(rollouts, agent_name)))
+        return await client.aggregate_metrics(_rows_of(rollouts, agent_name))
     near = clients.near_resources.get(agent_name)
     if near is None or count > _MAX_ROWS:
         say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
@@ -124,13 +124,14 @@ def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: st
 
 def _send(sender: Connection, server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> None:
     environment: Any = load_server_class(server).from_tree(tree, server.name)
-    rows = list(_rows_of(rollouts, agent_name)) if environment.has_metrics() else []
+    rows = _rows_of(rollouts, agent_name) if environment.has_metrics() else []
     sender.send(asyncio.run(NearResources(environment).aggregate_metrics(rows)))
 
 
-def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
-    """The scored rows of one agent, without prompts, responses and long texts; tasks are numbered anew."""
+def _rows_of(rollouts: Path, agent_name: str) -> list[Json]:
+    """The scored rows of one agent, without prompts, responses and long texts; each task has a label of its own."""
     numbers = TaskNumbers()
+    rows, tasks = [], array("q")
     for row in read_rows(rollouts):
         if row is None or row.get("agent_ref", {}).get("name") != agent_name:  # of malformed lines the resume has told
             continue
@@ -140,4 +141,9 @@ def _rows_of(rollouts: Path, agent_name: str) -> Iterator[Json]:
             if name not in _LEFT_OUT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
         }
         counts = {name: value for name, value in (row.get("usage") or {}).items() if isinstance(value, int)}
-        yield {**kept, TASK_INDEX: numbers.of(row), "response": {"usage": counts}}
+        rows.append({**kept, "response": {"usage": counts}})
+        tasks.append(numbers.of(row))
+    labels = numbers.distinct_labels()
+    for row, task in zip(rows, tasks, strict=True):
+        row[TASK_INDEX] = labels[task]
+    return rows

@@ -8,6 +8,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.reward_profile import means
 from nemo_gym_lite.rollouts.files import OutputFiles, replacing
 from nemo_gym_lite.rollouts.metrics import AgentMetrics, RunMetrics
+from nemo_gym_lite.row_fields import TASK_INDEX
 
 
 def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Json | None]) -> dict[str, Json]:
@@ -16,7 +17,8 @@ def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Jso
     Args:
         files: The output.
         metrics: The running aggregates.
-        own: By agent name, what its environment computed itself, laid over ours; None where it computes nothing.
+        own: By agent name, what its environment computed itself, laid over ours, and of tasks beside ours; None where
+            it computes nothing.
 
     Returns:
         The key metrics of each agent.
@@ -34,8 +36,9 @@ def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Jso
             file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2)[:-2])
             file.write(b',\n  "group_level_metrics": [')
             separator = b"\n    "
+            told = {each[TASK_INDEX]: each for each in (own.get(name) or {}).get("group_level_metrics") or ()}
             for group in agent.group_metrics(name):
-                file.write(separator + orjson.dumps(group))
+                file.write(separator + orjson.dumps({**told.get(group[TASK_INDEX], {}), **group}))
                 separator = b",\n    "
             file.write(b"\n  ]\n}")
         file.write(b"\n]\n")

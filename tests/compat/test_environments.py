@@ -72,8 +72,8 @@ async def test_all_of_them_start_with_ng_run_and_are_collected_from(authors, eng
     ids=["catch_all_tools", "judge"],
 )
 async def test_near_and_far_give_the_same_rows(authors, engines, agent, environment, paths):
-    await with_judge(authors, engines)
     for place in ("near", "far"):
+        await with_judge(authors, engines)
         words = played(agent, environment, place, f"++{environment}.resources_servers.{environment}.placement={place}")
         run = await authors.collect(f"+config_paths=[{','.join(paths)}]", *words)
         assert run.code == 0, run.err
@@ -82,6 +82,7 @@ async def test_near_and_far_give_the_same_rows(authors, engines, agent, environm
     assert len(near) == 4
     assert [[*row] for row in near] == [[*row] for row in far]
     assert near == far
+    assert authors.json("near_aggregate_metrics.json") == authors.json("far_aggregate_metrics.json")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
