@@ -14,7 +14,10 @@ ENVIRONMENTS = (
     "session_counter",
     "structured_outputs",
     "instruction_following",
+    "workspace",
+    "multi_turn_game",
 )
+AGENTS = {"multi_turn_game": "gymnasium_agent"}
 
 
 def call(name, **arguments):
@@ -26,7 +29,10 @@ def task(environment, reward, *turns, **fields):
     text = f"<script>{json.dumps(turns)}</script>"
     return {
         "responses_create_params": {"input": [{"role": "user", "content": text}]},
-        "agent_ref": {"type": "responses_api_agents", "name": f"{environment}_simple_agent"},
+        "agent_ref": {
+            "type": "responses_api_agents",
+            "name": f"{environment}_{AGENTS.get(environment, 'simple_agent')}",
+        },
         "due": reward,
         **fields,
     }
@@ -37,6 +43,8 @@ def report(city):
     return f"In {city} it is {weather.temperature_c} degrees, {weather.conditions}."
 
 
+GAME = {"game": "guess_number", "setup": {"low": 1, "high": 9, "secret": 4, "max_moves": 3}}
+MAIL = {"to": ["lea@tidemuseum.example"], "subject": "Tour", "body": "At ten."}
 OPTIONS = [{"A": "Lima"}, {"B": "Quito"}]
 SCHEMA = '{"properties": {"city": {"type": "string"}}, "type": "object"}'
 SHORT = [{"kind": "words", "at_most": 5}, {"kind": "excludes_characters", "characters": "!"}]
@@ -64,6 +72,10 @@ TASKS = [
     ),
     task("session_counter", 0.0, call("increment", by=5), "It is 12.", initial_value=7, expected_value=10),
     task("session_counter", 1.0, "Nothing to do.", initial_value=3, expected_value=3),
+    task("workspace", 1.0, call("send_email", **MAIL), "Sent.", reference_turns=[call("send_email", **MAIL)]),
+    task("workspace", 0.0, call("delete_file", path="notes/keys.txt"), "Gone.", reference_turns=["Nothing."]),
+    task("multi_turn_game", 1.0, "<move>5</move>", "four?", "<move>4</move>", **GAME),
+    task("multi_turn_game", 0.0, "<move>5</move>", "<move>6</move>", "<move>7</move>", **GAME),
 ]
 
 
@@ -84,6 +96,9 @@ async def test_rewards_are_those_that_the_scripts_deserve_and_near_and_far_rows_
     assert [row["reward"] for row in near] == [task["due"] for task in TASKS]
     counters = [row for row in near if "initial_value" in row]
     assert [(row["value"], row["num_tool_calls"]) for row in counters] == [(10, 3), (12, 1), (3, 0)]
+    games = [row for row in near if "game" in row]
+    assert [(row["info"]["outcome"], row["terminated"]) for row in games] == [("won", True), ("lost", True)]
+    assert len(games[0]["responses_create_params"]["input"]) == 2  # the task, and what reset showed
     assert list(map(without_chance, near)) == list(map(without_chance, far))
 
 
