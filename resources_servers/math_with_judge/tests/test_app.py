@@ -163,20 +163,18 @@ async def test_a_judge_that_is_down_is_never_a_reward():
 
 
 async def test_an_expression_without_end_costs_its_row_and_the_judge_may_decide(judge):
-    pool = {"processes": 1, "timeout_s": 2}
-    alone = environment(verify_pool=pool)
-    judged = environment(judge, verify_pool=pool)
+    server = environment(judge, verify_pool={"processes": 1, "timeout_s": 1.5})
+    server.config.should_use_judge = False
+    server.setup_webserver()
     judge.words = [SAME, SAME]
-    for server in (alone, judged):
-        server.setup_webserver()
     try:
-        right = await verdict(alone, played(r"\boxed{0.5}"))
-        with pytest.raises(FailedCallError, match="longer than 2 s") as failure:
-            await verdict(alone, played(ENDLESS))
-        decided = await verdict(judged, played(ENDLESS))
+        right = await verdict(server, played(r"\boxed{0.5}"))
+        with pytest.raises(FailedCallError, match=r"longer than 1\.5 s") as failure:
+            await verdict(server, played(ENDLESS))
+        server.config.should_use_judge = True
+        decided = await verdict(server, played(ENDLESS))
     finally:
-        for server in (alone, judged):
-            await server._release()
+        await server._release()
 
     assert (right["reward"], right["extracted_answer"]) == (1.0, "1/2")
     assert (failure.value.failure_class, failure.value.cause) == ("verify_failed", "timeout")
