@@ -74,8 +74,8 @@ class ServerApp(FastAPI):
     They pass the app's middleware and exception handlers as all others do.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, title: str, **options: Any) -> None:
+        super().__init__(title=title or "server", **options)  # tests of environments leave the name empty
         self.router.route_class = PlainRoute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -49,6 +49,11 @@ class TestApp:
         config = ParcelDeskConfig(host="0.0.0.0", port=8080, entrypoint="", name="desk", closed_shelves=["X"])
         return ParcelDeskServer(config=config, server_client=MagicMock(spec=ServerClient))
 
+    def test_a_server_without_a_name_has_an_app(self) -> None:
+        config = ParcelDeskConfig(host="0.0.0.0", port=8080, entrypoint="", name="")
+        server = ParcelDeskServer(config=config, server_client=MagicMock(spec=ServerClient))
+        assert TestClient(server.setup_webserver()).get("/reverify_mode").json() == "unsupported"
+
     def test_sanity(self, server) -> None:
         assert server.config.fee == 2.5
         assert server._greeting == "desk desk is open"
