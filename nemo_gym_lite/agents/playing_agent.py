@@ -9,6 +9,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import PrivateAttr
 
+from nemo_gym_lite.base_resources_server import BaseRunRequest
 from nemo_gym_lite.base_responses_api_agent import BaseResponsesAPIAgentConfig, SimpleResponsesAPIAgent
 from nemo_gym_lite.clients import Json, ModelClient, ResourcesClient, ResourcesSession
 from nemo_gym_lite.config_types import (
@@ -19,12 +20,14 @@ from nemo_gym_lite.config_types import (
     ResourcesServerRef,
 )
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.row_fields import TASK_INDEX
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
 from nemo_gym_lite.serving.asgi import wants_played
 from nemo_gym_lite.serving.calls import json_object, require
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
+from nemo_gym_lite.serving.model_routes import validated
 
 
 class PlayingAgentConfig(BaseResponsesAPIAgentConfig):
@@ -107,11 +110,16 @@ class PlayingAgent(SimpleResponsesAPIAgent):
         return {}
 
     async def _serve_run(self, request: Request) -> Response:
-        """A row in, the row with `response`, `reward` and the environment's fields out."""
+        """A row in, the row with `response`, `reward` and the environment's fields out, its params with every field."""
         row = json_object(await request.body())
         require(row, "responses_create_params", "input")
-        played = await self._far_clients()[0].run(row)
-        reply = played if wants_played(request.scope["headers"]) else {**row, **played}
+        if wants_played(request.scope["headers"]):
+            reply = await self._far_clients()[0].run(row)
+        else:
+            validated(BaseRunRequest, row)
+            reply = {**row, **await self._far_clients()[0].run(row)}
+            whole = NeMoGymResponseCreateParamsNonStreaming.model_validate(reply["responses_create_params"])
+            reply["responses_create_params"] = whole.model_dump(mode="json")
         return Response(orjson.dumps(reply), media_type="application/json")
 
     async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
