@@ -110,7 +110,7 @@ def _first_words(folder: Path) -> str:
     text: Any = ""
     if readme.is_file():
         paragraphs = re.split(r"\n\s*\n", readme.read_text(encoding="utf-8", errors="replace"))
-        text = next((each for each in paragraphs if re.match(r"\s*[\w`*]", each)), "")
+        text = next((each for each in paragraphs if re.match(r"\s*([\w`*]|\[(?!!))", each)), "")
     elif app.is_file():
         try:
             text = ast.get_docstring(ast.parse(app.read_text(encoding="utf-8", errors="replace")))

@@ -25,8 +25,9 @@ def test_every_module_of_a_command_is_in_the_table_of_commands():
 
 
 @pytest.mark.parametrize("each", COMMANDS, ids=lambda each: each.name)
-def test_every_command_prints_its_options_and_does_nothing_else(command, folder, each):
-    ended = command(each.name, "--help")
+def test_every_command_prints_its_options_and_does_nothing_else(command, process, folder, each):
+    run = process if each.name == "make_tasks" else command  # that one begins again in place of its process
+    ended = run(each.name, "--help")
 
     assert ended.code == 0
     assert f"usage: {each.script}" in ended.out
