@@ -20,7 +20,10 @@ READY_BAR_S = 15.0
 SERVER_BAR_MB = 100.0
 IMPORT_BAR_MS = 100.0
 
-MODELS = ("responses_api_models/simulated_model/configs/simulated_model.yaml",)
+MODELS = (
+    "responses_api_models/simulated_model/configs/simulated_model.yaml",
+    "responses_api_models/simulated_model/configs/simulated_judge_model.yaml",
+)
 _TIMED_IMPORT = """
 import time
 began = time.perf_counter()

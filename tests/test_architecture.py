@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("nemo_gym_lite", "responses_api_models", "resources_servers", "benchmarks")
+PACKAGES = ("nemo_gym_lite", "responses_api_models", "responses_api_agents", "resources_servers", "benchmarks")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 MAX_PACKAGE_LINES = 19_000
@@ -44,7 +44,7 @@ FLOORS = {
     3: """
         serving.request_stats serving.metrics_page
         serving.capture serving.middleware serving.asgi serving.calls serving.app serving.cookies serving.server
-        serving.isolation
+        serving.isolation serving.kept serving.child
         serving.near_resources serving.far_resources serving.check_pool serving.check_processes
         serving.far_model serving.far_agent
         serving.model_routes serving.mcp_tools serving.mcp_exposure serving.mcp_endpoint

@@ -21,8 +21,7 @@ from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.config_types import ServerType
 from nemo_gym_lite.errors import ConfigError
 
-BUILT_IN = {("responses_api_agents", "simple_agent"): "nemo_gym_lite.agents.simple_agent"}
-"""Implementations that are modules of the package; a folder of that name in a search root goes first."""
+_FOLDERS_OF_AGENTS = ("nemo_gym_lite", "responses_api_agents")
 
 _ROLE_MODULES = re.compile(r"^nemo_gym_lite\.(base_|server_utils|serving\.)")
 
@@ -60,6 +59,13 @@ class ServerInstance(BaseModel):
     def runs_on_nemo_gym(self) -> bool:
         """Whether `nemo_gym` in its code means NeMo Gym itself."""
         return bool(self.config.get("use_installed_nemo_gym"))
+
+    @property
+    def shares_process(self) -> bool:
+        """Whether it may be served in one process with others: the agents that are ours."""
+        ours = any(self.entrypoint.is_relative_to(INSTALL_ROOT / folder) for folder in _FOLDERS_OF_AGENTS)
+        apart = self.isolated or self.runs_on_nemo_gym or self.placement == "far"
+        return ours and self.server_type == "responses_api_agents" and not apart
 
     @property
     def url(self) -> str:
@@ -123,8 +129,6 @@ def _locate(block: Block, *, need_code: bool) -> tuple[Path, str]:
     for root in roots:
         if (root / relative).is_file():
             return (root / relative).absolute(), ".".join(relative.with_suffix("").parts)
-    if module := BUILT_IN.get((block.server_type, block.implementation)):
-        return INSTALL_ROOT / Path(*module.split(".")).with_suffix(".py"), module
     if not need_code:
         return relative, ".".join(relative.with_suffix("").parts)
     raise _no_code(block, relative, roots)
@@ -133,13 +137,12 @@ def _locate(block: Block, *, need_code: bool) -> tuple[Path, str]:
 def _no_code(block: Block, relative: Path, roots: Sequence[Path]) -> ConfigError:
     searched = "\n".join(f"  {root / relative}" for root in roots)
     folders = {path.name for root in roots for path in (root / block.server_type).glob("*") if path.is_dir()}
-    built_in = {name for kind, name in BUILT_IN if kind == block.server_type}
     if block.implementation in folders:
         hint = f"check `entrypoint` of `{block.name}`; usually it is app.py"
     else:
         hint = did_you_mean(
             block.implementation,
-            folders | built_in,
+            folders,
             f"add its folder to a search root, or name it in {EXTRA_ROOTS_VARIABLE}",
         )
     return ConfigError(f"server `{block.name}`: no code for {relative}; searched\n{searched}", hint)

@@ -162,17 +162,23 @@ class Child:
         self._show(f"({self._label}) {line}")
 
 
-async def start_server(
-    instance: ServerInstance,
+def title_of(instances: Sequence[ServerInstance]) -> str:
+    """What the process of these servers is called in messages."""
+    names = ", ".join(repr(instance.name) for instance in instances)
+    return f"server {names}" if len(instances) == 1 else f"the process of servers {names}"
+
+
+async def start_servers(
+    instances: Sequence[ServerInstance],
     variables: Mapping[str, str],
     lifeline_fd: int,
     show: Show,
     python: str = sys.executable,
 ) -> Child:
-    """Start a server's process.
+    """Start one process for these servers.
 
     Args:
-        instance: What to serve.
+        instances: What to serve; several only if they share a process.
         variables: Environment variables that lead it to the run's files.
         lifeline_fd: Read end of a pipe whose write end only this process holds.
         show: Gets the lines of output.
@@ -181,15 +187,16 @@ async def start_server(
     Raises:
         ServerStartError: The system makes no more processes.
     """
-    own = {**variables, INSTANCE_VARIABLE: instance.name, LIFELINE_VARIABLE: str(lifeline_fd)}
+    names = [instance.name for instance in instances]
+    own = {**variables, INSTANCE_VARIABLE: names[0], LIFELINE_VARIABLE: str(lifeline_fd)}
     return await Child.start(
-        f"server {instance.name!r}",
-        instance.name,
-        ("-m", "nemo_gym_lite.serving.host", instance.name),
+        title_of(instances),
+        names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more",
+        ("-m", "nemo_gym_lite.serving.host", *names),
         show,
         variables=own,
         pass_fds=(lifeline_fd,),
-        folder=_working_folder(instance),
+        folder=_working_folder(instances[0]) if len(names) == 1 else None,
         python=python,
     )
 

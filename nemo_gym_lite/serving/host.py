@@ -1,7 +1,7 @@
 """A server's process: loads the server's class, runs it, and ends when the process that started it ends.
 
-`python -P -m nemo_gym_lite.serving.host NAME` finds all it needs in the environment (`run_files.py`; the name
-on the command line is for people). When the server cannot start, its last line of output is `CAUSE_MARK` and
+`python -P -m nemo_gym_lite.serving.host NAME...` finds all else that it needs in the environment (`run_files.py`).
+With several names it serves them all. When the server cannot start, its last line of output is `CAUSE_MARK` and
 the reason as JSON, for the launcher to show.
 """
 
@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 from pydantic import ValidationError
 
+from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.interpolation import literal
 from nemo_gym_lite.config.keys import SERVER_TYPES
 from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE
@@ -31,6 +33,7 @@ from nemo_gym_lite.serving.run_files import (
     THEIR_CONFIG_VARIABLE,
     remove_run_files,
 )
+from nemo_gym_lite.serving.server import serve_together
 
 ORPHAN_GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL when the launcher died."""
@@ -45,7 +48,10 @@ def main() -> int:
     follow_launcher()
     folder = Path()
     try:
-        instance = this_instance()
+        instance, *others = these_instances()
+        if others:
+            run_together([instance, *others])
+            return 0
         folder = instance.entrypoint.parent
         if (instance.config.get("num_workers") or 1) > 1:
             _log.warning("num_workers is not used: one process serves, so that sessions keep their state")
@@ -66,23 +72,34 @@ def tell_cause(error: Exception, folder: Path) -> None:
     sys.stderr.write(f"{CAUSE_MARK}{cause}\n")
 
 
-def this_instance() -> ServerInstance:
-    """Return the server that this process is.
+def these_instances() -> list[ServerInstance]:
+    """Return the servers of this process: those that its command line names, else the one of its environment.
 
     Raises:
         ConfigError: The run's configuration holds no such server.
     """
-    name = os.environ[INSTANCE_VARIABLE]
-    tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
-    for instance in server_instances(tree):
-        if instance.name == name:
-            return instance
-    raise ConfigError(f"the configuration holds no server {name!r}")
+    names = sys.argv[1:] or [os.environ[INSTANCE_VARIABLE]]
+    known = {instance.name: instance for instance in server_instances(_tree())}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"the configuration holds no server {name!r}")
+    return [known[name] for name in names]
+
+
+def run_together(instances: Sequence[ServerInstance]) -> None:
+    """Serve several servers from this process, until SIGTERM."""
+    tree = _tree()
+    serve_together([load_server_class(each).from_tree(tree, each.name) for each in instances])
+
+
+def _tree() -> Json:
+    tree: Json = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
+    return tree
 
 
 def _tell_nemo_gym() -> None:
     """Leave the configuration where NeMo Gym's own servers look for it; JSON is YAML."""
-    tree = literal(orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes()))
+    tree = literal(_tree())
     os.environ[THEIR_CONFIG_VARIABLE] = orjson.dumps(tree).decode()
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import aiohttp
@@ -27,8 +27,9 @@ from nemo_gym_lite.config.ports import can_listen
 from nemo_gym_lite.config.requirements import check_requirements
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ServerStartError
-from nemo_gym_lite.serving.child import Child, Show, start_server
+from nemo_gym_lite.serving.child import Show, start_servers
 from nemo_gym_lite.serving.isolation import isolated_interpreters
+from nemo_gym_lite.serving.kept import Kept, by_process
 from nemo_gym_lite.serving.run_files import RunFiles
 
 ANSWER_TIMEOUT_S = 5.0
@@ -59,40 +60,6 @@ class LaunchPolicy:
         return min(self.backoff_s * 2.0 ** (crashes - 1), self.backoff_cap_s)
 
 
-@dataclass(slots=True)
-class Kept:
-    """A server that the launcher keeps running."""
-
-    instance: ServerInstance
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it first answered."""
-    child: Child | None = None
-    restarts: int = 0
-    status: str = "starting"
-    started_at: float = 0.0
-    """Unix time at which its present process was started."""
-
-    def record(self) -> Json:
-        """What the head server tells of it, with NeMo Gym's names."""
-        instance = self.instance
-        return {
-            "process_name": instance.name,
-            "server_type": instance.server_type,
-            "name": instance.implementation,
-            "dir_path": str(instance.entrypoint.parent),
-            "entrypoint": instance.entrypoint.name,
-            "host": instance.host,
-            "port": instance.port,
-            "url": instance.url,
-            "pid": self.child.pid if self.child else None,
-            "config_path": instance.name,
-            "start_time": self.started_at,
-            "status": self.status,
-            "uptime_seconds": time.time() - self.started_at if self.started_at else 0.0,
-            "restarts": self.restarts,
-        }
-
-
 def show_on_stderr(line: str) -> None:
     """Write a line to stderr; a terminal that is gone is no reason to stop."""
     with suppress(OSError, ValueError):
@@ -117,7 +84,8 @@ class Launcher:
         show: Show = show_on_stderr,
         policy: LaunchPolicy | None = None,
     ) -> None:
-        self._kept = [Kept(instance) for instance in servers]
+        self._servers = servers
+        self._kept = [Kept(instances) for instances in by_process(servers)]
         self._tree = tree
         self._show = show
         self._policy = policy or LaunchPolicy()
@@ -137,7 +105,7 @@ class Launcher:
 
     def records(self) -> list[Json]:
         """What runs where, now."""
-        return [kept.record() for kept in self._kept]
+        return [record for kept in self._kept for record in kept.records()]
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
@@ -165,20 +133,19 @@ class Launcher:
 
     async def _prepare(self, tree: Json) -> None:
         """See to it that every server finds the packages that it asks for."""
-        servers = [kept.instance for kept in self._kept]
-        for note in check_requirements(servers):
+        for note in check_requirements(self._servers):
             self._show(f"warning: {note}")
-        self._interpreters = await isolated_interpreters(servers, tree, self._show)
+        self._interpreters = await isolated_interpreters(self._servers, tree, self._show)
 
     async def _until_all_ready(self) -> None:
-        while waiting := [kept.instance.name for kept in self._kept if not kept.ready.is_set()]:
+        while waiting := [each.name for kept in self._kept if not kept.ready.is_set() for each in kept.instances]:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._policy.report_s):
                     for kept in self._kept:
                         await kept.ready.wait()
                 return
-            up = len(self._kept) - len(waiting)
-            self._show(f"{up} / {len(self._kept)} servers ready, waiting for: {', '.join(waiting)}")
+            up = len(self._servers) - len(waiting)
+            self._show(f"{up} / {len(self._servers)} servers ready, waiting for: {', '.join(waiting)}")
 
     async def _keep(self, kept: Kept) -> None:
         """Run a server, life after life; ends only with `ServerStartError` or by being cancelled."""
@@ -207,29 +174,30 @@ class Launcher:
         assert kept.child is not None
         kept.status = "running"
         if kept.restarts:
-            self._show(f"server {kept.instance.name!r} is back")
+            self._show(f"{kept.title} is back")
         kept.ready.set()
         await asyncio.wait({kept.child.exited})  # `wait`: whoever cancels us does not cancel the child's own task
         return kept.child.failure()
 
     async def _start(self, kept: Kept) -> None:
-        instance = kept.instance
-        _check_port(instance)
+        for instance in kept.instances:
+            _check_port(instance)
         kept.started_at = time.time()
-        python = self._interpreters.get(instance.name, sys.executable)
-        kept.child = child = await start_server(instance, self._variables, self._lifeline_fd, self._show, python)
+        python = self._interpreters.get(kept.instances[0].name, sys.executable)
+        kept.child = child = await start_servers(kept.instances, self._variables, self._lifeline_fd, self._show, python)
         deadline = time.monotonic() + self._policy.start_s
-        while not await self._answers(instance):
-            await asyncio.wait({child.exited}, timeout=self._policy.poll_s)
-            if child.exited.done():
-                if not child.told_why:
-                    _check_port(instance)  # perhaps taken between our look and the server's
-                raise child.failure()
-            if time.monotonic() > deadline:
-                child.kill()
-                await asyncio.wait({child.exited})
-                late = f"did not answer on {instance.url} within {self._policy.start_s:g} s"
-                raise ServerStartError(f"server {instance.name!r} {late}")
+        for instance in kept.instances:
+            while not await self._answers(instance):
+                await asyncio.wait({child.exited}, timeout=self._policy.poll_s)
+                if child.exited.done():
+                    if not child.told_why:
+                        _check_port(instance)  # perhaps taken between our look and the server's
+                    raise child.failure()
+                if time.monotonic() > deadline:
+                    child.kill()
+                    await asyncio.wait({child.exited})
+                    late = f"did not answer on {instance.url} within {self._policy.start_s:g} s"
+                    raise ServerStartError(f"server {instance.name!r} {late}")
 
     async def _answers(self, instance: ServerInstance) -> bool:
         try:

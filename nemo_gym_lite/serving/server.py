@@ -3,6 +3,8 @@
 import gc
 import os
 import resource
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,10 +13,16 @@ import uvicorn
 from fastapi import FastAPI
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict
+from starlette.types import Receive, Scope, Send
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import BaseRunServerInstanceConfig, HeadServerConfig
-from nemo_gym_lite.global_config import get_first_server_config_dict, get_global_config_dict, set_global_config_dict
+from nemo_gym_lite.global_config import (
+    as_tree,
+    get_first_server_config_dict,
+    get_global_config_dict,
+    set_global_config_dict,
+)
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.metrics_page import MetricsMiddleware, ServerMetrics
@@ -28,6 +36,18 @@ from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIA
 from nemo_gym_lite.serving.server_client import ServerClient
 
 _IDLE_S = 75
+
+_UVICORN: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "httptools",
+    "ws": "none",
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "timeout_keep_alive": _IDLE_S,
+    "backlog": 2048,
+    "log_level": "warning",
+}
 
 _GC_THRESHOLDS = (50_000, 50, 1000)
 """For processes on the path of rollouts, which make hundreds of objects for each and hardly a cycle: looking for
@@ -113,7 +133,7 @@ class SimpleServer(BaseServer):
     def from_tree(cls, tree: Json, name: str) -> Self:
         """The instance `name` of a resolved configuration, as an object of this process."""
         head = HeadServerConfig.model_validate(tree.get("head_server") or {})
-        client = ServerClient(head_server_config=head, global_config_dict=tree)
+        client = ServerClient(head_server_config=head, global_config_dict=as_tree(tree))
         set_global_config_dict(client.global_config_dict)  # for environments that ask for it by NeMo Gym's function
         return cls(config=cls._config_of(get_first_server_config_dict(tree, name), name), server_client=client)
 
@@ -148,17 +168,29 @@ def prepare_for_load() -> None:
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve `app` until SIGTERM or SIGINT."""
     prepare_for_load()
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_IDLE_S,
-        backlog=2048,
-        log_level="warning",
-    )
+    uvicorn.run(app, host=host, port=port, **_UVICORN)
+
+
+def serve_together(servers: Sequence[SimpleServer]) -> None:
+    """Serve servers from one process, each on its own host and port, until SIGTERM or SIGINT."""
+    prepare_for_load()
+    apps = {server.config.port: server.build_app() for server in servers}
+    sockets = [_listening(server.config.host, server.config.port) for server in servers]
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await apps[scope["server"][1]](scope, receive, send)
+            return
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for server in servers:
+            await server._release()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    uvicorn.Server(uvicorn.Config(answer, lifespan="on", **_UVICORN)).run(sockets=sockets)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_UVICORN["backlog"])

@@ -15,7 +15,7 @@ from nemo_gym_lite.errors import ConfigError, FailedCallError
 from nemo_gym_lite.rollout_correlation import current_rollout_id, rollout_context, split_path
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.failures import error_body, status_of
-from nemo_gym_lite.serving.host import this_instance
+from nemo_gym_lite.serving.host import these_instances
 from nemo_gym_lite.serving.model_routes import answer_messages, answer_responses
 from responses_api_models.simulated_model.answer_keys import key_files
 from responses_api_models.simulated_model.serve import serve
@@ -67,7 +67,7 @@ class SimulatedModel(VLLMModel):
     @classmethod
     def run_webserver(cls) -> None:
         """Serve until SIGTERM; `ng_run` left name and configuration in the environment."""
-        config = SimulatedModelConfig.of_instance(this_instance().config)
+        config = SimulatedModelConfig.of_instance(these_instances()[0].config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(cls._serve(config))
 

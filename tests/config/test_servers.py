@@ -141,13 +141,13 @@ def test_lookalikes_can_be_let_pass(project, caplog):
     assert caplog.text.count("half.resources_servers.weather.entrypoint") == 1
 
 
-def test_the_built_in_agent_needs_no_folder(write):
+def test_our_agents_are_found_beside_our_package(write):
     write("agent.yaml", "agent: {responses_api_agents: {simple_agent: {entrypoint: app.py}}}")
 
     agent = by_name("+config_paths=[agent.yaml]")["agent"]
 
-    assert agent.module == "nemo_gym_lite.agents.simple_agent"
-    assert agent.entrypoint == INSTALL_ROOT / "nemo_gym_lite/agents/simple_agent.py"
+    assert agent.module == "responses_api_agents.simple_agent.app"
+    assert agent.entrypoint == INSTALL_ROOT / "responses_api_agents/simple_agent/app.py"
 
 
 def test_servers_of_another_machine_may_lack_their_code_here(project):

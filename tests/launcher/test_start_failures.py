@@ -48,7 +48,10 @@ async def test_a_missing_dependency_is_named_with_the_command_that_installs_it(p
 
 @pytest.mark.parametrize(
     ("module", "advice"),
-    [("nemo_gym.judge", "nemo_gym_lite"), ("resources_servers.absent.app", "NEMO_GYM_EXTRA_ROOTS")],
+    [
+        ("nemo_gym.no_such_module", "+use_installed_nemo_gym=true"),
+        ("resources_servers.absent.app", "NEMO_GYM_EXTRA_ROOTS"),
+    ],
 )
 async def test_a_missing_module_that_pip_does_not_have_is_not_to_be_installed(project, launch, module, advice):
     project.echoes("one")
