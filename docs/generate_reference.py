@@ -39,6 +39,7 @@ from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 from nemo_gym_lite.routed_model import RoutingConfig
+from responses_api_agents.gymnasium_agent.app import GymnasiumAgentConfig
 from responses_api_models.azure_openai_model.app import AzureOpenAIModelConfig
 from responses_api_models.openai_model.app import OpenAIModelConfig
 from responses_api_models.simulated_model.settings import EngineSettings, Faults, Latency, Limits
@@ -122,7 +123,8 @@ def configuration_page() -> str:
     parts = ["# Configuration\n", _BLOCK, "## Deadlines\n", _summary(Deadlines) + "\n", _table(Deadlines)]
     parts += ["## Head server\n", "The block `head_server`.\n", _table(HeadServerConfig)]
     parts += ["## Data files of an agent\n", "Entries of `datasets`.\n", _table(DatasetConfig)]
-    parts += ["## Agent `simple_agent`\n", _table(SimpleAgentConfig, leave_out=EVERY_SERVERS)]
+    for name, agent in {"simple_agent": SimpleAgentConfig, "gymnasium_agent": GymnasiumAgentConfig}.items():
+        parts += [f"## Agent `{name}`\n", _table(agent, leave_out=EVERY_SERVERS)]
     for name, model in MODELS.items():
         parts += [f"## Model `{name}`\n", _table(model, leave_out=EVERY_SERVERS)]
     parts += ["## Routing of a model\n", f"{_summary(RoutingConfig)}\n", _table(RoutingConfig)]

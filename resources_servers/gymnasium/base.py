@@ -72,7 +72,7 @@ class GymnasiumServer(SimpleResourcesServer):
     MAX_SESSIONS: ClassVar[int] = 100_000
     """Episodes kept at once: those of a collector that was killed are never closed, so the oldest are dropped."""
 
-    session_state: dict[str, Any] = Field(default_factory=dict)
+    session_state: dict[str | None, Any] = Field(default_factory=dict)
 
     async def reset(self, metadata: dict[str, Any], session_id: str | None = None) -> tuple[str | None, dict[str, Any]]:
         """Begin an episode.
@@ -105,8 +105,7 @@ class GymnasiumServer(SimpleResourcesServer):
 
     async def close_session(self, session_id: str | None) -> None:
         """Forget an episode that is over; override it to free more, and call this too."""
-        if session_id is not None:
-            self.session_state.pop(session_id, None)
+        self.session_state.pop(session_id, None)
 
     @staticmethod
     def tool_output(call: NeMoGymResponseFunctionToolCall, result: Any) -> dict[str, Any]:

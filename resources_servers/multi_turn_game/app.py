@@ -56,7 +56,7 @@ class MultiTurnGameResourcesServer(GymnasiumServer):
     """Plays `game` with the `setup` of the row."""
 
     config: MultiTurnGameResourcesServerConfig
-    session_state: dict[str, Match] = Field(default_factory=dict)
+    session_state: dict[str | None, Match] = Field(default_factory=dict)
 
     async def reset(self, metadata: dict[str, Any], session_id: str | None = None) -> tuple[str | None, dict[str, Any]]:
         """Set up the row's game and show its opening."""
@@ -64,14 +64,14 @@ class MultiTurnGameResourcesServer(GymnasiumServer):
             game = _GAMES.validate_python({**metadata["setup"], "game": metadata["game"]})
         except (KeyError, TypeError, ValidationError) as error:
             raise HTTPException(422, f"the row sets up no game: {error}") from error
-        self.session_state[str(session_id)] = Match(game)
+        self.session_state[session_id] = Match(game)
         return game.opening(), {}
 
     async def step(
         self, action: NeMoGymResponse, metadata: dict[str, Any], session_id: str | None = None
     ) -> tuple[str | None, float, bool, bool, dict[str, Any]]:
         """Make the move of the model's turn."""
-        match = self.session_state.get(str(session_id))
+        match = self.session_state.get(session_id)
         if match is None:
             raise HTTPException(409, "this session has no game: never reset, or over already")
         reply = match.take(extract_text(action))
