@@ -19,13 +19,13 @@ from nemo_gym_lite.rollouts.progress import say
 
 _OWN = re.compile(r"\+{0,2}(split|reuse_existing_data_preparation)=")
 
+_INPUT = Field(description="play this file instead of the data sets of the configuration")
+
 
 class WholeOptions(CollectOptions):
     """Prepare the data of one split and collect rollouts of it; takes all options of ng_collect_rollouts, too."""
 
-    input_jsonl_fpath: Annotated[  # type: ignore[assignment]  # which a run of its own must have
-        Path | None, Field(description="play this file instead of the data sets of the configuration")
-    ] = None
+    input_jsonl_fpath: Annotated[Path | None, _INPUT] = None  # type: ignore[assignment]  # which a run must have
     split: Annotated[
         Literal["train", "validation", "benchmark", "example"] | None,
         Field(description="the type of data sets to play; needed without input_jsonl_fpath"),

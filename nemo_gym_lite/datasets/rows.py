@@ -105,15 +105,15 @@ def _row(text: bytes, prompt: PromptConfig | None) -> Json:
         raise ValueError(f"not JSON: {error}: {text[:80].decode(errors='replace')}") from None
     if not isinstance(row, dict):
         raise ValueError(f"a JSON object is expected, not {type(row).__name__}")
-    if prompt is not None:
-        row = _with_prompt(row, prompt)
-    if not isinstance(row.get("responses_create_params"), dict):
+    made: Json = row if prompt is None else _with_prompt(row, prompt)
+    if not isinstance(made.get("responses_create_params"), dict):
         raise ValueError("`responses_create_params` is missing or not an object")
-    return row
+    return made
 
 
 def _with_prompt(row: Json, prompt: PromptConfig) -> Json:
-    if (row.get("responses_create_params") or {}).get("input"):
+    params = row.get("responses_create_params")
+    if isinstance(params, dict) and params.get("input"):
         raise ValueError("its data set has a prompt_config, and it has `responses_create_params.input` already")
     try:
         return apply_prompt_to_row(row, prompt)

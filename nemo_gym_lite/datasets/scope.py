@@ -23,8 +23,7 @@ TYPES: dict[Mode, tuple[str, ...]] = {
 }
 """Types of data files that are in scope, in the order in which they are told."""
 
-_NOT_NEEDED = ("policy_base_url", "policy_api_key", "policy_model_name")
-_NOT_NEEDED += ("judge_base_url", "judge_api_key", "judge_model_name")
+_NOT_NEEDED = [f"{role}_{key}" for role in ("policy", "judge") for key in ("base_url", "api_key", "model_name")]
 """Keys that models' files interpolate; a user's real values go first."""
 
 

@@ -214,7 +214,7 @@ def test_prompts_of_benchmarks_are_applied_and_judged_row_by_row(write, prepare)
     write("p.yaml", "user: What is {word}?")
     write("data/words.jsonl", [{"word": "tea"}, {"wrd": "tee"}, row(word="filled")])
     words = (
-        "- {name: w, type: benchmark, jsonl_fpath: data/words.jsonl, prepare_script: p.py, prompt_config: prompt.yaml}"
+        "- {name: w, type: benchmark, jsonl_fpath: data/words.jsonl, prepare_script: p.py, prompt_config: p.yaml}"
     )
 
     ended = prepare(words, mode="train_preparation")
