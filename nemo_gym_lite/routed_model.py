@@ -170,10 +170,6 @@ class RoutedModelClient:
         """Number of endpoints that calls are spread over."""
         return len(self.router.pool.states)
 
-    def endpoint_urls(self) -> tuple[str, ...]:
-        """Base URLs that calls are spread over now; endpoints may join and leave."""
-        return tuple(state.base_url for state in self.router.pool.states)
-
     async def respond(self, params: Json, session_id: str) -> Json:
         """Play one turn; see `ModelClient`."""
         raise NotImplementedError(f"{type(self).__name__} does not define respond")

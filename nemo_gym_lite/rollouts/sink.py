@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import os
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -43,10 +42,6 @@ class JsonlFile:
             os.close(self._fd)
             raise
         self._dirty = False
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Write a record as one line; see `write`."""
-        self.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
 
     def write(self, line: bytes) -> None:
         """Write one line, which ends with its newline.

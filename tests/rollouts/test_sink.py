@@ -18,12 +18,16 @@ def row(number, **fields):
     return {**labels, "text": "é" * 40, **fields}
 
 
+def line(number):
+    return orjson.dumps(row(number), option=orjson.OPT_APPEND_NEWLINE)
+
+
 def lines(path):
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def test_truncation_at_every_byte_of_the_last_two_rows_costs_at_most_those_rows(tmp_path):
-    whole = b"".join(orjson.dumps(row(n), option=orjson.OPT_APPEND_NEWLINE) for n in range(4))
+    whole = b"".join(line(n) for n in range(4))
     size = len(whole) // 4
     path = tmp_path / "out.jsonl"
     for cut in range(2 * size, len(whole) + 1):
@@ -32,7 +36,7 @@ def test_truncation_at_every_byte_of_the_last_two_rows_costs_at_most_those_rows(
         found = len(lines(path))
         assert found == (cut + 1) // size  # a row without its newline is whole
         assert sink.torn_bytes == (0 if (cut + 1) % size in {0, 1} else cut % size)
-        sink.append(row(9))
+        sink.write(line(9))
         sink.close()
         assert lines(path) == [row(n) for n in range(found)] + [row(9)]
 
@@ -63,7 +67,7 @@ def test_a_full_disk_leaves_whole_lines_and_a_clear_error(tmp_path):
         sink = JsonlFile(path)
         try:
             for number in range(1000):
-                sink.append(row(number))
+                sink.write(line(number))
         except OutputError as error:
             answers.put(str(error))
 
@@ -95,7 +99,7 @@ def test_the_lock_of_a_killed_collector_is_taken_over_at_once(tmp_path):
 
     def hold(said):
         sink = Sink(files)
-        sink.rollouts.append(row(1))
+        sink.rollouts.write(line(1))
         said.send("locked")
         signal.pause()
 
@@ -109,7 +113,7 @@ def test_the_lock_of_a_killed_collector_is_taken_over_at_once(tmp_path):
     child.join()
 
     sink = Sink(files)
-    sink.rollouts.append(row(2))
+    sink.rollouts.write(line(2))
     sink.close()
     assert lines(files.rollouts) == [row(1), row(2)]
 
@@ -117,7 +121,7 @@ def test_the_lock_of_a_killed_collector_is_taken_over_at_once(tmp_path):
 def test_a_file_without_a_line_does_not_stay(tmp_path):
     files = OutputFiles(tmp_path / "out.jsonl")
     sink = Sink(files)
-    sink.rollouts.append(row(1))
+    sink.rollouts.write(line(1))
     sink.close()
 
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
