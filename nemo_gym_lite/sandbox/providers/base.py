@@ -1,7 +1,7 @@
 """What a sandbox is asked for and what it answers, and the protocol of those who provide one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -160,3 +160,20 @@ class SandboxProvider(Protocol):
 
     async def aclose(self) -> None:
         """Let go of what the provider holds for all its sandboxes."""
+
+
+class LocalProvider:
+    """What our providers have in common: their sandboxes are on this machine, and a handle holds its spec."""
+
+    name: str
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    async def serialize_handle(self, handle: SandboxHandle, *, scope: str | None = None) -> dict[str, Any]:
+        """What `connect` needs, in another process of this machine."""
+        return {"sandbox_id": handle.sandbox_id, "spec": {**asdict(handle.raw), "files": {}}}
+
+    async def connect(self, descriptor: Mapping[str, Any]) -> SandboxHandle:
+        """The sandbox of a descriptor."""
+        return SandboxHandle(str(descriptor["sandbox_id"]), self.name, SandboxSpec(**descriptor.get("spec", {})))

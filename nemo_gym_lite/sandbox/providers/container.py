@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from nemo_gym_lite.errors import SandboxConfigError, SandboxCreateError
 from nemo_gym_lite.sandbox.providers.base import (
+    LocalProvider,
     SandboxEndpoint,
     SandboxExecResult,
     SandboxHandle,
@@ -31,7 +32,7 @@ _CONTROL_S = 60.0
 _FOREVER = 2**31 - 1
 
 
-class ContainerProvider:
+class ContainerProvider(LocalProvider):
     """Makes one container for each sandbox.
 
     Args:
@@ -142,18 +143,6 @@ class ContainerProvider:
         """Remove the container with all that runs in it."""
         words = ["instance", "stop", "--force"] if self.name == "apptainer" else ["rm", "--force"]
         await self._call([*words, handle.sandbox_id], _CONTROL_S)
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-    async def serialize_handle(self, handle: SandboxHandle, *, scope: str | None = None) -> dict[str, Any]:
-        """What `connect` needs, in another process of this machine."""
-        return {"sandbox_id": handle.sandbox_id, "env": handle.raw.env, "workdir": handle.raw.workdir}
-
-    async def connect(self, descriptor: Mapping[str, Any]) -> SandboxHandle:
-        """The sandbox of a descriptor."""
-        spec = SandboxSpec(workdir=descriptor.get("workdir"), env=descriptor.get("env") or {})
-        return SandboxHandle(str(descriptor["sandbox_id"]), self.name, spec)
 
     def _run_words(self, name: str, spec: SandboxSpec) -> list[str]:
         """The words after `docker` or `podman` that start a container; they take values of `--env` from our side."""

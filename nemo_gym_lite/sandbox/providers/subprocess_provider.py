@@ -10,12 +10,11 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nemo_gym_lite.errors import SandboxConfigError, SandboxCreateError
 from nemo_gym_lite.sandbox.providers.base import (
+    LocalProvider,
     SandboxExecResult,
     SandboxHandle,
     SandboxResources,
@@ -30,7 +29,7 @@ _PATH = f"{Path(os.__file__).parents[2] / 'bin'}:/usr/local/bin:/usr/bin:/bin"
 _UNSHARE = ("unshare", *(["--map-root-user"] if os.geteuid() else []), "--net", "--pid", "--fork", "--kill-child")
 
 
-class SubprocessProvider:
+class SubprocessProvider(LocalProvider):
     """Makes sandboxes of folders and process groups.
 
     Args:
@@ -103,17 +102,6 @@ class SubprocessProvider:
     async def close(self, handle: SandboxHandle) -> None:
         """Remove the folder; commands have ended by then."""
         await asyncio.to_thread(shutil.rmtree, handle.sandbox_id, ignore_errors=True)
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-    async def serialize_handle(self, handle: SandboxHandle, *, scope: str | None = None) -> dict[str, Any]:
-        """What `connect` needs, in another process of this machine."""
-        return {"sandbox_id": handle.sandbox_id}
-
-    async def connect(self, descriptor: Mapping[str, Any]) -> SandboxHandle:
-        """The sandbox of a descriptor; its limits are not known any more."""
-        return SandboxHandle(str(descriptor["sandbox_id"]), self.name, SandboxSpec())
 
     async def _try_namespaces(self) -> None:
         try:
