@@ -75,5 +75,26 @@ def split_path(path: str) -> tuple[str | None, str]:
     return (match[1], path[match.end() :]) if match else (None, path)
 
 
+class RolloutContextMiddleware:
+    """Lets any path be prefixed `/ng-rollout/<id>`, and tells whoever answers the id, in every way they may ask.
+
+    Args:
+        app: The ASGI app that answers.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        rollout_id, path = split_path(scope["path"]) if scope["type"] == "http" else (None, "")
+        if rollout_id is None:
+            await self._app(scope, receive, send)
+            return
+        params = {**scope.get("path_params", {}), "rollout_id": rollout_id}
+        with rollout_context(rollout_id):
+            await self._app({**scope, "path": path, "raw_path": path.encode(), "path_params": params}, receive, send)
+
+
 def _field(body: Any, name: str) -> Any:
     return body.get(name) if isinstance(body, Mapping) else getattr(body, name, None)

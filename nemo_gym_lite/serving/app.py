@@ -13,12 +13,13 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nemo_gym_lite.rollout_correlation import RolloutContextMiddleware
 from nemo_gym_lite.serving.asgi import DELTA, REPLY_HEADER, read_body, replay, send_json
 from nemo_gym_lite.serving.calls import PlainCall
 from nemo_gym_lite.serving.metrics_page import MetricsMiddleware
-from nemo_gym_lite.serving.middleware import JsonErrorMiddleware, RolloutPrefixMiddleware, SessionMiddleware
+from nemo_gym_lite.serving.middleware import JsonErrorMiddleware, SessionMiddleware
 
-_OWN_MIDDLEWARE: tuple[Any, ...] = (SessionMiddleware, RolloutPrefixMiddleware, JsonErrorMiddleware, MetricsMiddleware)
+_OWN_MIDDLEWARE: tuple[Any, ...] = (SessionMiddleware, RolloutContextMiddleware, JsonErrorMiddleware, MetricsMiddleware)
 
 
 class PlainRoute(APIRoute):

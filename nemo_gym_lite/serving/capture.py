@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class CaptureMiddleware:
-    """Captures calls; it stands inside of `RolloutPrefixMiddleware` and changes nothing that passes.
+    """Captures calls; it stands inside of `RolloutContextMiddleware` and changes nothing that passes.
 
     Args:
         app: What answers.

@@ -16,7 +16,6 @@ from itsdangerous import BadSignature, TimestampSigner
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nemo_gym_lite.errors import FailedCallError
-from nemo_gym_lite.rollout_correlation import rollout_context, split_path
 from nemo_gym_lite.serving.asgi import send_json
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.failures import error_body, status_of
@@ -83,23 +82,6 @@ class SessionMiddleware:
     def _write(self, session: dict[str, Any]) -> bytes:
         signed: bytes = self._signer.sign(b64encode(orjson.dumps(session)))
         return self._name + signed + self._attributes
-
-
-class RolloutPrefixMiddleware:
-    """Lets any path be prefixed `/ng-rollout/<id>`, and tells whoever answers the id, in every way they may ask."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        rollout_id, path = split_path(scope["path"]) if scope["type"] == "http" else (None, "")
-        if rollout_id is None:
-            await self._app(scope, receive, send)
-            return
-        params = {**scope.get("path_params", {}), "rollout_id": rollout_id}
-        with rollout_context(rollout_id):
-            await self._app({**scope, "path": path, "raw_path": path.encode(), "path_params": params}, receive, send)
 
 
 class JsonErrorMiddleware:

@@ -23,12 +23,12 @@ from nemo_gym_lite.global_config import (
     get_global_config_dict,
     set_global_config_dict,
 )
+from nemo_gym_lite.rollout_correlation import RolloutContextMiddleware
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.metrics_page import MetricsMiddleware, ServerMetrics
 from nemo_gym_lite.serving.middleware import (
     JsonErrorMiddleware,
-    RolloutPrefixMiddleware,
     SessionMiddleware,
     run_secret,
 )
@@ -119,7 +119,7 @@ class SimpleServer(BaseServer):
         if SessionMiddleware not in present:
             cookie = self.get_session_middleware_key()
             app.add_middleware(SessionMiddleware, cookie=cookie, secret=run_secret())
-            app.add_middleware(RolloutPrefixMiddleware)
+            app.add_middleware(RolloutContextMiddleware)
 
     def setup_exception_middleware(self, app: FastAPI) -> None:
         """Reply to exceptions as JSON; only when served, so that tests of an app see them raised."""

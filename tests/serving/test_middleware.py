@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from starlette.middleware.sessions import SessionMiddleware as StarlettesSessions
 
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.rollout_correlation import RolloutContextMiddleware
 from nemo_gym_lite.serving.middleware import (
     SESSION_ID_KEY,
     JsonErrorMiddleware,
-    RolloutPrefixMiddleware,
     SessionMiddleware,
     run_secret,
 )
@@ -125,7 +125,7 @@ def test_a_server_outside_a_run_has_a_secret_of_its_own(monkeypatch):
 
 @pytest.mark.parametrize("prefix", ["/ng-rollout/1-0", "/ng-rollout/a.b_c/training-token-capture", ""])
 def test_any_path_may_have_a_rollout_prefix(prefix):
-    with TestClient(app_with(SESSIONS, (RolloutPrefixMiddleware, {}))) as client:
+    with TestClient(app_with(SESSIONS, (RolloutContextMiddleware, {}))) as client:
         assert client.get(f"{prefix}/who").status_code == 200
 
 
