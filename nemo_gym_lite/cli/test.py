@@ -13,7 +13,7 @@ from nemo_gym_lite.cli.common import asks_for_help, print_help, run_command
 from nemo_gym_lite.config.components import components
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.keys import SERVER_TYPES
-from nemo_gym_lite.config.roots import find
+from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.config_types import DatasetConfig
 from nemo_gym_lite.datasets.rows import check
@@ -59,7 +59,7 @@ def test(argv: Sequence[str]) -> int:
 
 
 def _folder(entrypoint: Path) -> Path:
-    folder = find(entrypoint)
+    folder = next((place for place in locations(entrypoint) if (place / "tests").is_dir()), find(entrypoint))
     if folder is None or not folder.is_dir():
         known = [f"{one.parent}/{one.name}" for parent in SERVER_TYPES for one in components(parent, "*/app.py")]
         raise ConfigError(

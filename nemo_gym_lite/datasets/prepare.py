@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.datasets.conflicts import differences
 from nemo_gym_lite.datasets.rows import Checked, check, finished_rows
 from nemo_gym_lite.datasets.scope import Dataset
@@ -72,10 +73,11 @@ def prepare(
     metrics |= {output / f"{kind}_metrics.json": total.as_json() for kind, total in totals.items()}
     if not overwrite_metrics:
         _refuse_conflicts(metrics)
-    output.mkdir(parents=True, exist_ok=True)
     for path, found in metrics.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         if _earlier(path) != found:
             write_json(path, found)
+        _conflict_of(path).unlink(missing_ok=True)
     return [_collate(kind, several, output / f"{kind}.jsonl") for kind, several in by_type.items()]
 
 
@@ -108,8 +110,9 @@ def _metrics_of(checked: Checked) -> Json:
 
 
 def _earlier(path: Path) -> Json | None:
+    """What a metrics file says, wherever in the search roots it is; None if there is none, or half of one."""
     try:
-        found = orjson.loads(path.read_bytes())
+        found = orjson.loads((find(path) or path).read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None
     return found if isinstance(found, dict) else None
@@ -124,10 +127,10 @@ def _refuse_conflicts(metrics: Mapping[Path, Json]) -> None:
     faults = []
     for path, found in metrics.items():
         changed = list(differences(_earlier(path) or {}, found))
-        conflict = path.with_name(f"{path.stem}_conflict.json")
         if not changed:
-            conflict.unlink(missing_ok=True)
             continue
+        conflict = _conflict_of(path)
+        conflict.parent.mkdir(parents=True, exist_ok=True)
         write_json(conflict, found)
         shown = [*changed[:_MAX_DIFFERENCES], *(["..."] if len(changed) > _MAX_DIFFERENCES else [])]
         faults.append("\n".join([f"  {path} (now: {conflict.name})", *(f"    {line}" for line in shown)]))
@@ -136,6 +139,10 @@ def _refuse_conflicts(metrics: Mapping[Path, Json]) -> None:
             "the data is not what earlier metrics files say\n" + "\n".join(faults),
             "if the change is meant, replace them with +overwrite_metrics_conflicts=true",
         )
+
+
+def _conflict_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_conflict.json")
 
 
 def _collate(kind: str, several: Sequence[Checked], path: Path) -> Prepared:

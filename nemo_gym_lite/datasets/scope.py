@@ -42,8 +42,12 @@ class Dataset:
     path: Path
 
     def beside(self, suffix: str) -> Path:
-        """The path of a file that is made from this one: `X_metrics.json`, `X_prepare.jsonl`."""
-        return self.path.with_name(self.path.stem + suffix)
+        """The path of a file that is made from this one: `X_metrics.json`, `X_prepare.jsonl`.
+
+        It is as the entry writes it, so that nothing is written into another search root than the working directory.
+        """
+        written = Path(self.config.jsonl_fpath).expanduser()
+        return written.with_name(written.stem + suffix)
 
 
 def read_blocks(argv: Sequence[str], options: type[OptionsT]) -> tuple[OptionsT, list[Block]]:

@@ -213,9 +213,7 @@ def test_what_counts_as_a_conflict(before, now, same):
 def test_prompts_of_benchmarks_are_applied_and_judged_row_by_row(write, prepare):
     write("p.yaml", "user: What is {word}?")
     write("data/words.jsonl", [{"word": "tea"}, {"wrd": "tee"}, row(word="filled")])
-    words = (
-        "- {name: w, type: benchmark, jsonl_fpath: data/words.jsonl, prepare_script: p.py, prompt_config: p.yaml}"
-    )
+    words = "- {name: w, type: benchmark, jsonl_fpath: data/words.jsonl, prepare_script: p.py, prompt_config: p.yaml}"
 
     ended = prepare(words, mode="train_preparation")
     assert ended.code == 2
@@ -244,3 +242,18 @@ def test_a_mode_without_data_names_what_there_is(write, prepare):
 
     assert "tea_agent: few (example)" in ended.err
     assert "+mode=example_validation" in ended.err
+
+
+def test_nothing_is_written_into_the_folders_that_the_data_was_found_in(write, command, folder, monkeypatch):
+    write("there/tea.yaml", CONFIG.format(EXAMPLES))
+    write("there/data/few.jsonl", ROWS)
+    write("there/data/few_metrics.json", json.dumps({"Number of examples": 7}))
+    before = files(folder)
+    monkeypatch.setenv("NEMO_GYM_EXTRA_ROOTS", str(folder / "there"))
+    argv = ["+config_paths=[tea.yaml]", "+output_dirpath=out", "+mode=example_validation"]
+
+    assert "Number of examples: 7 -> 3" in command("prepare_data", *argv).err
+    assert command("prepare_data", *argv, "+overwrite_metrics_conflicts=true").code == 0
+
+    made = {"data/few_prepare.jsonl", "data/few_metrics.json", "out/example.jsonl", "out/example_metrics.json"}
+    assert files(folder) == before | made
