@@ -3,13 +3,23 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from nemo_gym_lite.content_parts import text_or_list
 from nemo_gym_lite.response_items import NeMoGymResponseInput, NeMoGymResponseOutputItem
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 ToolChoice = Literal["none", "auto", "required"]
+
+
+def _as_dicts(tools: Any) -> Any:
+    if not isinstance(tools, list):
+        return tools
+    return [tool.model_dump() if isinstance(tool, BaseModel) else tool for tool in tools]
+
+
+Tools: TypeAlias = Annotated[list[dict[str, Any]], BeforeValidator(_as_dicts)]
+"""Tools as dicts; environments also give objects of the `openai` package."""
 
 
 TextOrItems: TypeAlias = Annotated[
@@ -143,7 +153,7 @@ class NeMoGymResponse(BaseModel):
     parallel_tool_calls: bool = True
     temperature: float | None = None
     tool_choice: ToolChoice | dict[str, Any] = "auto"
-    tools: list[dict[str, Any]] = Field(default_factory=list)
+    tools: Tools = Field(default_factory=list)
     top_p: float | None = None
     background: bool | None = None
     conversation: dict[str, Any] | None = None

@@ -163,6 +163,16 @@ def test_items_may_be_given_as_objects_even_of_an_authors_subclass():
     assert params(input=said.output).input[0] is mine
 
 
+def test_tools_of_a_response_may_be_given_as_objects_of_another_package():
+    class Tool(BaseModel):
+        name: str
+        strict: bool | None = None
+
+    response = NeMoGymResponse(id="r", created_at=0, model="m", output=[], tools=[Tool(name="f"), {"name": "g"}])
+
+    assert response.tools == [{"name": "f", "strict": None}, {"name": "g"}]
+
+
 def test_a_dumped_response_validates_to_the_same_response():
     said = response(*(item for item, _ in ITEMS if "type" in item), metrics={"ttft_ms": 3})
 
