@@ -6,15 +6,21 @@ that are expected are not in the sandbox, so nothing that a solution does here c
 Any Python since 3.8 will do.
 """
 
+# Every check starts this anew, and importing pathlib or typing takes longer than most tests.
+# ruff: noqa: PTH123
+
+from __future__ import annotations
+
 import json
 import os
 import signal
 import sys
 import time
-import traceback
-from pathlib import Path
-from types import CodeType
-from typing import Any, Dict, NoReturn  # noqa: UP035 -- images may hold an old Python
+
+MYPY = False
+if MYPY:
+    from types import CodeType
+    from typing import Any, NoReturn
 
 _SHOWN_CHARS = 500
 _FILES = {0: "test.in", 1: "test.out", 2: "test.err"}
@@ -22,9 +28,9 @@ _FILES = {0: "test.in", 1: "test.out", 2: "test.err"}
 
 def main() -> None:
     """Play all tests; a solution that does not compile, or a test that takes too long, ends it."""
-    task = json.loads(Path("task.json").read_text())
+    task = json.loads(_start_of("task.json"))
     try:
-        code = compile(Path("solution.py").read_text(), "solution.py", "exec")
+        code = compile(_start_of("solution.py"), "solution.py", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         _tell({"status": "error", "error": f"{type(error).__name__}: {error}"[:_SHOWN_CHARS]})
         return
@@ -35,10 +41,10 @@ def main() -> None:
             return
 
 
-def _play(code: CodeType, given: str, task: Dict[str, Any]) -> Dict[str, Any]:  # noqa: UP006
+def _play(code: CodeType, given: str, task: dict[str, Any]) -> dict[str, Any]:
     """What came of one test."""
-    Path(_FILES[0]).write_text(given)
-    Path("result.json").unlink(missing_ok=True)
+    _write(_FILES[0], given)
+    _write("result.json", "")
     pid = os.fork()
     if pid == 0:
         _become_solution(code, given, task["fn_name"])
@@ -73,12 +79,12 @@ def _become_solution(code: CodeType, given: str, fn_name: str) -> NoReturn:
         if fn_name:
             solution = namespace.get(fn_name) or getattr(namespace["Solution"](), fn_name)
             result = solution(*[json.loads(line) for line in given.splitlines() if line.strip()])
-            Path("result.json").write_text(json.dumps(result))
+            _write("result.json", json.dumps(result))
         failed = 0
     except SystemExit as end:
         failed = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # a solution raises anything, and nothing may lead back into the loop over tests
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
         try:
             sys.stdout.flush()
@@ -94,15 +100,20 @@ def _why(status: int) -> str:
     return said[-1][:_SHOWN_CHARS] if said else f"it exited with code {os.WEXITSTATUS(status)}"
 
 
-def _start_of(name: str, most_bytes: int) -> bytes:
+def _start_of(name: str, most_bytes: int = -1) -> bytes:
     try:
-        with Path(name).open("rb") as file:
+        with open(name, "rb") as file:
             return file.read(most_bytes)
     except OSError:
         return b""
 
 
-def _tell(outcome: Dict[str, Any]) -> None:  # noqa: UP006
+def _write(name: str, text: str) -> None:
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _tell(outcome: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(outcome) + "\n")
     sys.stdout.flush()
 
