@@ -65,6 +65,7 @@ class BaseResourcesServerConfig(BaseRunServerInstanceConfig):
     """Config of an environment; subclasses add their own fields.
 
     Attributes:
+        expose_tools_over_mcp: Show the tools under `/mcp` too, for command-line harnesses; needs the extra `mcp`.
         verify_pool: For checks that can block, crash or take much memory: run them in processes that can be killed.
     """
 
