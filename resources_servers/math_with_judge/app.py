@@ -17,7 +17,7 @@ from nemo_gym_lite.base_resources_server import (
     ReverifyMode,
     SimpleResourcesServer,
 )
-from nemo_gym_lite.config_types import ModelServerRef
+from nemo_gym_lite.config_types import ModelServerRef, VerifyPool
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.judge import call_judge, judge_failsafe, reraise_judge_errors
 from nemo_gym_lite.openai_utils import (
@@ -47,9 +47,13 @@ class LibraryJudgeMathResourcesServerConfig(BaseResourcesServerConfig):
         judge_model_server: The model that judges.
         judge_responses_create_params: How it is asked; `input` is put in.
         judge_timeout_s: Seconds that one call may take.
+        verify_pool: Processes in which expressions are compared. With null that is done in the server's own process,
+            and an expression without end holds it up for good.
     """
 
     REVERIFY_MODE: ClassVar[ReverifyMode] = ReverifyMode.STATELESS
+
+    verify_pool: VerifyPool | None = VerifyPool(timeout_s=15.0)
 
     should_use_judge: bool = True
     judge_model_server: ModelServerRef | None = None
@@ -129,7 +133,7 @@ class LibraryJudgeMathResourcesServer(SimpleResourcesServer):
     def setup_webserver(self) -> FastAPI:
         """Add the comparison that can block, where this process is the one that makes it."""
         app = super().setup_webserver()
-        if self.config.verify_pool is None:
+        if self._check_pool is None:
             app.post(_COMPARE)(self.compare_with_library)
         return app
 
@@ -254,10 +258,10 @@ class LibraryJudgeMathResourcesServer(SimpleResourcesServer):
 
     def _verify_route(self) -> Any:
         """Only the library's part runs in the pool: a judge that takes its time holds up no process."""
-        settings, tree = self.config.verify_pool, self.server_client.global_config_dict
-        if settings is not None:
+        tree = getattr(self.server_client, "global_config_dict", None) or {}
+        if self.config.verify_pool is not None and self.config.name in tree:  # which its processes load it from
             plain: Any = OmegaConf.to_container(tree, resolve=True) if isinstance(tree, DictConfig) else tree
-            self._check_pool = CheckPool(self.config.name, settings, plain, _COMPARE)
+            self._check_pool = CheckPool(self.config.name, self.config.verify_pool, plain, _COMPARE)
         return judge_failsafe(self.verify)
 
 

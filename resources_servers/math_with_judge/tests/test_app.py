@@ -65,8 +65,9 @@ async def judge():
     await runner.cleanup()
 
 
-def environment(judge=None, **settings):
-    block = {"host": "127.0.0.1", "port": 1, "entrypoint": "app.py", "should_use_judge": judge is not None, **settings}
+def environment(judge=None, kind=LibraryJudgeMathResourcesServer, **settings):
+    settings = {"should_use_judge": judge is not None, "verify_pool": None} | settings
+    block = {"host": "127.0.0.1", "port": 1, "entrypoint": "app.py", **settings}
     tree = {"math_with_judge": {"resources_servers": {"math_with_judge": block}}}
     if judge is not None:
         block["judge_model_server"] = {"type": "responses_api_models", "name": "judge_model"}
@@ -74,7 +75,7 @@ def environment(judge=None, **settings):
     config = LibraryJudgeMathResourcesServerConfig(name="math_with_judge", **block)
     here = BaseServerConfig(host="127.0.0.1", port=1)
     client = ServerClient(head_server_config=here, global_config_dict=tree)
-    return LibraryJudgeMathResourcesServer(config=config, server_client=client)
+    return kind(config=config, server_client=client)
 
 
 async def verdict(server, row):
@@ -153,6 +154,42 @@ async def test_the_judge_is_not_asked_where_nothing_is_left_to_judge(judge):
         assert (await verdict(server, played(text)))["reward"] == reward
 
     assert judge.asked == []
+
+
+class Physics(LibraryJudgeMathResourcesServer):
+    """An environment that asks once, in other words."""
+
+    JUDGE_EQUAL_LABEL = "[Correct]"
+    JUDGE_NOT_EQUAL_LABEL = "[Incorrect]"
+    JUDGE_PROMPT_TEMPLATE = "{question}: {first_answer} for {second_answer}?"
+
+    async def _verify_answer_with_judge(self, question, expected_answer, generated_answer):
+        equal, evaluation = await self._generate_judge_evaluation(question, generated_answer, expected_answer)
+        return float(equal), [evaluation]
+
+
+async def test_an_environment_built_on_this_one_asks_in_its_own_words(judge):
+    judge.words = ["It is [Correct].", "[Incorrect], not [Correct]"]
+    server = environment(judge, Physics)
+    rewards = [(await verdict(server, played(text)))["reward"] for text in (r"\boxed{2}", r"\boxed{3}")]
+    await server._release()
+
+    assert rewards == [1.0, 0.0]
+    assert judge.asked[0] == r"What is a half?: 2 for \frac{1}{2}?"
+
+
+def test_expressions_are_compared_in_processes_that_can_be_killed_unless_nothing_is_configured():
+    alone = environment(verify_pool={"timeout_s": 3})
+    alone.setup_webserver()
+    config = LibraryJudgeMathResourcesServerConfig(
+        name="x", host="", port=0, entrypoint="", should_use_judge=False
+    )  # as in tests of environments, which have no configuration to load one from
+    bare = LibraryJudgeMathResourcesServer(config=config, server_client=alone.server_client)
+    bare.setup_webserver()
+
+    assert config.verify_pool.timeout_s == 15
+    assert alone._check_pool is not None
+    assert bare._check_pool is None
 
 
 async def test_a_judge_that_is_down_is_never_a_reward():
