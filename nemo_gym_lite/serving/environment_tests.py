@@ -14,7 +14,7 @@ from typing import Any
 
 from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.requirements import check_requirements
-from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE, search_roots
+from nemo_gym_lite.config.roots import EXTRA_ROOTS_VARIABLE, INSTALL_ROOT, search_roots
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.serving.isolation import Show, isolated_interpreters
@@ -110,7 +110,8 @@ def _call(server: ServerInstance, python: str, *, use_alias: bool) -> PytestCall
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),  # the folder last, so that none of its files hides a package
-        EXTRA_ROOTS_VARIABLE: os.pathsep.join(map(str, roots)),  # the working folder is another one there
+        # the working directory is another one there, and the install root is the last one everywhere
+        EXTRA_ROOTS_VARIABLE: os.pathsep.join(str(root) for root in roots if root != INSTALL_ROOT),
     }
     return PytestCall(folder, tuple(command), variables, problem)
 
