@@ -21,7 +21,7 @@ DOUBLE = "print(2 * int(input()))"
 
 def environment(tree=None, **settings):
     config = CompCodingResourcesServerConfig(
-        host="127.0.0.1", port=1, entrypoint="app.py", name="code_gen", **({"unit_test_timeout_secs": 1.0} | settings)
+        host="127.0.0.1", port=1, entrypoint="app.py", name="code_gen", **({"unit_test_timeout_secs": 20.0} | settings)
     )
     here = BaseServerConfig(host="127.0.0.1", port=1)
     client = ServerClient(head_server_config=here, global_config_dict=tree or {})
@@ -89,7 +89,8 @@ async def test_code_that_passes_all_tests_is_worth_one(code, fields):
     ],
 )
 async def test_code_that_fails_a_test_is_worth_nothing_and_says_why(code, result, error):
-    found = await verdict(played(code))
+    settings = {"unit_test_timeout_secs": 1.0} if "longer than 1 s" in error else {}
+    found = await verdict(played(code), **settings)
 
     assert (found["reward"], found["result"]) == (0.0, result)
     assert found["error"].startswith(error)
@@ -197,6 +198,6 @@ async def test_every_row_of_the_data_is_solved_by_its_reference():
         part = {"type": "output_text", "text": row["reference_turns"][-1], "annotations": []}
         message = {"id": "m", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
         response = {"id": "r", "created_at": 0, "model": "m", "object": "response", "output": [message]}
-        found = await verdict(row | {"response": response}, unit_test_timeout_secs=10)
+        found = await verdict(row | {"response": response})
         assert found["reward"] == 1.0, (row["responses_create_params"]["input"], found["error"])
     assert len(ROWS) >= 20
