@@ -96,8 +96,8 @@ class SandboxSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.resources, SandboxResources):
             object.__setattr__(self, "resources", SandboxResources.from_mapping(self.resources))
-        ports = tuple(self.ports)
-        if len(set(ports)) < len(ports) or not all(type(port) is int and 0 < port < 65536 for port in ports):
+        ports = tuple(map(int, self.ports))  # of a YAML they may be texts
+        if len(set(ports)) < len(ports) or not all(0 < port < 65536 for port in ports):
             raise SandboxConfigError(f"sandbox ports: {self.ports!r} are not different TCP ports")
         object.__setattr__(self, "ports", ports)
 
