@@ -46,11 +46,13 @@ def test(argv: Sequence[str]) -> int:
     """Run the tests; returns pytest's exit code."""
     if asks_for_help(argv):
         return print_help(OneTestOptions, "ng_test")
-    options = compose(argv, OneTestOptions, needs_servers=False).options
+    composed = compose(argv, OneTestOptions, needs_servers=False)
+    options = composed.options
     folder = _folder(options.entrypoint)
     if options.should_validate_data:
         validate_data(folder)
-    calls = pytest_calls([folder], isolate=options.isolate, use_alias=not options.use_installed_nemo_gym, show=say)
+    theirs = options.use_installed_nemo_gym
+    calls = pytest_calls([folder], composed.tree, isolate=options.isolate, use_alias=not theirs, show=say)
     [call] = asyncio.run(calls)
     if call.problem:
         raise call.problem

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from nemo_gym_lite.cli.common import EXIT_INTERNAL, EXIT_OK, asks_for_help, print_help, run_command
 from nemo_gym_lite.config.components import components
-from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.compose import Composed, compose
 from nemo_gym_lite.config.keys import SERVER_TYPES
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.progress import say
@@ -52,7 +52,7 @@ def test_all(argv: Sequence[str]) -> int:
     """Run the tests; returns the exit code."""
     if asks_for_help(argv):
         return print_help(AllTestOptions, "ng_test_all")
-    options = compose(argv, AllTestOptions, needs_servers=False).options
+    composed = compose(argv, AllTestOptions, needs_servers=False)
     folders = [
         component.folder
         for parent in SERVER_TYPES
@@ -61,7 +61,7 @@ def test_all(argv: Sequence[str]) -> int:
     ]
     if not folders:
         raise ConfigError("no server's folder in the search roots has tests")
-    ended = asyncio.run(_run_all(folders, options))
+    ended = asyncio.run(_run_all(folders, composed))
     for each in ended:
         if each.output:
             print(f"\n{'=' * 20} {_short(each.folder)}\n{each.output}")
@@ -71,8 +71,9 @@ def test_all(argv: Sequence[str]) -> int:
     return EXIT_INTERNAL if failed else EXIT_OK
 
 
-async def _run_all(folders: Sequence[Path], options: AllTestOptions) -> list[Ended]:
-    calls = await pytest_calls(folders, isolate=options.isolate, show=say)
+async def _run_all(folders: Sequence[Path], composed: Composed[AllTestOptions]) -> list[Ended]:
+    options = composed.options
+    calls = await pytest_calls(folders, composed.tree, isolate=options.isolate, show=say)
     slots = asyncio.Semaphore(options.jobs or os.cpu_count() or 1)
 
     async def run(call: PytestCall) -> Ended:

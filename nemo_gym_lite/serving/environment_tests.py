@@ -6,7 +6,7 @@ Settings of this repository do not reach in; those of the folder hold.
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,12 +48,13 @@ class PytestCall:
 
 
 async def pytest_calls(
-    folders: Iterable[Path], *, isolate: bool | None, use_alias: bool = True, show: Show
+    folders: Iterable[Path], tree: Mapping[str, Any], *, isolate: bool | None, use_alias: bool = True, show: Show
 ) -> list[PytestCall]:
     """Get ready to run the tests of some folders; environments that they want for themselves are built.
 
     Args:
         folders: Each holds a server.
+        tree: The configuration, for where environments are kept.
         isolate: Whether each has an environment of its own; None: as its configuration says.
         use_alias: Whether `nemo_gym` means this package.
         show: Gets lines about what is built.
@@ -66,7 +67,7 @@ async def pytest_calls(
             "pytest, which runs environments' tests, is not installed", 'pip install "nemo-gym-lite[test]"'
         )
     servers = [_stand_in(folder.absolute(), isolate) for folder in folders]
-    interpreters = await isolated_interpreters(servers, {}, show)
+    interpreters = await isolated_interpreters(servers, tree, show)
     return [_call(server, interpreters.get(server.name, sys.executable), use_alias=use_alias) for server in servers]
 
 

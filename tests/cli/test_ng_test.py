@@ -1,5 +1,8 @@
 """How environments' tests are run: as NeMo Gym runs them, in a process of their own, with its exit code."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 SERVER = """
@@ -93,6 +96,55 @@ def test_a_package_that_is_missing_is_named_before_the_tests_are_run(environment
     assert "pip install 'no-such-package>=2'" in ended.err
 
 
+@pytest.mark.skipif(not Path(sys.executable).with_name("uv").exists(), reason="uv is not installed")
+def test_an_environment_of_its_own_has_what_the_folder_asks_for_and_what_is_here(environment, write, process):
+    environment(
+        "tea",
+        """
+        import nemo_gym.server_utils
+        import only_here
+
+        def test_it():
+            assert only_here.VALUE == 3
+        """,
+        requirements__txt="nemo-gym\nonly-here @ file:package\n",
+    )
+    write("resources_servers/tea/configs/tea.yaml", "tea: {resources_servers: {tea: {isolate: true}}}")
+    write("resources_servers/tea/package/pyproject.toml", PACKAGE)
+    write("resources_servers/tea/package/backend.py", BACKEND)
+
+    ended = process("test", "+entrypoint=resources_servers/tea", "+uv_venv_dir=kept")
+
+    assert ended.code == 0, ended.out + ended.err
+    assert "1 passed" in ended.out
+    assert process("test", "+entrypoint=resources_servers/tea", "+isolate=false").code == 2
+
+
+PACKAGE = """
+    [build-system]
+    requires = []
+    build-backend = "backend"
+    backend-path = ["."]
+
+    [project]
+    name = "only-here"
+    version = "1"
+"""
+BACKEND = """
+    import zipfile
+
+
+    def build_wheel(folder, settings=None, metadata=None):
+        info = "only_here-1.dist-info"
+        with zipfile.ZipFile(f"{folder}/only_here-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("only_here.py", "VALUE = 3")
+            wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: only-here\\nVersion: 1\\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        return "only_here-1-py3-none-any.whl"
+"""
+
+
 @pytest.mark.parametrize("entrypoint", ["resources_servers/gsm8", "resources_servers/gsm8k/app.py"])
 def test_a_folder_that_is_not_there_is_answered_with_the_nearest(command, entrypoint):
     ended = command("test", f"+entrypoint={entrypoint}")
@@ -126,7 +178,7 @@ def test_all_folders_are_tested_apart_and_one_failure_is_enough(environment, pro
     environment("biscuit", "def test_it(): import time; time.sleep(60)")
     environment("scone", "", requirements__txt="no-such-package\n")
 
-    ended = process.alone("test_all", "+jobs=2", "+timeout_s=5")  # ours are tested elsewhere
+    ended = process.alone("test_all", "+jobs=2", "+timeout_s=8")  # ours are tested elsewhere
 
     assert ended.code == 1, ended.err
     table = {line.split("│")[1].strip(): line for line in ended.out.splitlines() if line.startswith("│")}
