@@ -48,7 +48,7 @@ FLOORS = {
         serving.isolation serving.kept serving.child
         serving.near_resources serving.far_resources serving.check_pool serving.check_processes
         serving.far_model serving.far_agent
-        serving.model_routes serving.mcp_tools serving.mcp_exposure serving.mcp_endpoint
+        serving.model_routes serving.mcp_tools serving.mcp_exposure serving.mcp_endpoint mcp_auto_exposure
         server_utils judge base_resources_server base_responses_api_model
         base_responses_api_agent routed_model agents
         """,
