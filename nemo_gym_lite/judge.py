@@ -5,12 +5,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import aiohttp
-import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from nemo_gym_lite.errors import FailedCallError, JudgeError
+from nemo_gym_lite.errors import JudgeError
 from nemo_gym_lite.row_fields import FAILURE_CLASS, JUDGE_ERROR
 from nemo_gym_lite.server_utils import ServerClient, get_response_json, raise_for_status
 
@@ -19,22 +17,21 @@ __all__ = ["JudgeError", "call_judge", "judge_failsafe", "reraise_judge_errors"]
 _Result = TypeVar("_Result")
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_CALL_ERRORS = (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, ValidationError, FailedCallError)
-
 
 async def reraise_judge_errors(awaitable: Awaitable[_Result]) -> _Result:
     """Await a judge's call.
 
     Raises:
-        JudgeError: The call failed, or its reply was no reply of a model.
+        JudgeError: The call failed, however it did, or its reply was no reply of a model.
     """
     try:
         return await awaitable
     except JudgeError:
         raise
-    except _CALL_ERRORS as error:
+    except Exception as error:  # an environment's own client raises what it likes; none of it is a verdict
         content = getattr(error, "response_content", b"")
-        raise JudgeError(f"the judge's call failed: {error!r} {content[:500]!r}") from error
+        reply = f", with the reply {content[:500]!r}" if content else ""
+        raise JudgeError(f"the judge's call failed: {error!r}{reply}") from error
 
 
 async def call_judge(
