@@ -75,7 +75,7 @@ class ServerApp(FastAPI):
     They pass the app's middleware and exception handlers as all others do.
     """
 
-    def __init__(self, *, title: str, **options: Any) -> None:
+    def __init__(self, *, title: str = "", **options: Any) -> None:
         super().__init__(title=title or "server", **options)  # tests of environments leave the name empty
         self.router.route_class = PlainRoute
 
