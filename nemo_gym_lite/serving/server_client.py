@@ -91,8 +91,7 @@ class ServerClient(BaseModel):
             url = self._base_urls[server_name] = self._build_server_base_url(block)
         return url
 
-    @staticmethod
-    def _build_server_base_url(server_config_dict: Any) -> str:
+    def _build_server_base_url(self, server_config_dict: Any) -> str:
         config = server_config_dict
         if isinstance(config, BaseServerConfig):
             return f"http://{config.host}:{config.port}"
