@@ -230,7 +230,8 @@ async def test_a_closed_session_is_replaced():
 
 
 def test_base_urls_come_from_blocks_and_configs():
-    url_of = ServerClient._build_server_base_url
+    def url_of(block):
+        return ServerClient._build_server_base_url(MagicMock(spec=ServerClient), block)
 
     assert url_of({"host": "h", "port": 1}) == "http://h:1"
     assert url_of(BaseServerConfig(host="h", port=1)) == "http://h:1"
