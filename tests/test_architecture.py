@@ -13,9 +13,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("nemo_gym_lite", "responses_api_models", "responses_api_agents", "resources_servers", "benchmarks")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
-MAX_PACKAGE_LINES = 19_000
-"""Docstrings included. What holds the load (routing, admission, budgets, workers, checks in processes, watching) took
-7,000 of them; what is added next should take as many away."""
+MAX_LINES = {
+    "routing": 2_600,
+    "rollouts": 6_900,
+    "serving": 4_900,
+    "config": 2_100,
+    "dialects": 1_100,
+    "cli": 2_000,
+    "datasets": 600,
+    "sandbox": 1_050,
+    "agents": 400,
+    "": 4_300,
+}
+"""Most lines of each folder of the package, docstrings included; the last is of the modules at its top, most of which
+are there because environments import them by these names. Each folder has a ceiling of its own, so that a feature is
+paid for where it is: one that does not fit is made simpler, or takes something away there."""
 
 FLOORS = {
     0: """
@@ -220,8 +232,19 @@ def test_only_commands_and_the_display_print():
             assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), module
 
 
-def test_the_package_stays_small():
-    assert sum(path.read_text().count("\n") for path in sources("nemo_gym_lite")) <= MAX_PACKAGE_LINES
+@pytest.mark.parametrize(("folder", "most"), MAX_LINES.items())
+def test_a_folder_of_the_package_stays_small(folder, most):
+    inside = [path for path in sources("nemo_gym_lite") if folder_of(path) == folder]
+    assert sum(path.read_text().count("\n") for path in inside) <= most
+
+
+def test_every_folder_of_the_package_has_a_ceiling():
+    assert {folder_of(path) for path in sources("nemo_gym_lite")} == set(MAX_LINES)
+
+
+def folder_of(path):
+    inside = path.relative_to(ROOT / "nemo_gym_lite").parts
+    return inside[0] if len(inside) > 1 else ""
 
 
 def test_tests_are_plain_functions_with_sentences_for_names():
