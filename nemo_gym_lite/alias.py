@@ -7,6 +7,7 @@ patched under one name is patched under the other, since there is only one modul
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -35,6 +36,22 @@ def nemo_gym_is_installed() -> bool:
 def pytest_load_initial_conftests() -> None:
     """Install the alias before the first test module; pytest calls this where this module is a plugin."""
     install()
+    _keep_test_clients_on_httpx()
+
+
+def _keep_test_clients_on_httpx() -> None:
+    """Load Starlette's `TestClient` as if httpx2 were not there; environments' tests hand it cookies of httpx."""
+    if "starlette.testclient" in sys.modules or importlib.util.find_spec("httpx") is None:
+        return
+    preferred = sys.modules.pop("httpx2", None)
+    sys.modules["httpx2"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that httpx2 is to be preferred
+            importlib.import_module("starlette.testclient")
+    finally:
+        del sys.modules["httpx2"]
+        if preferred is not None:
+            sys.modules["httpx2"] = preferred
 
 
 class _Alias(MetaPathFinder, Loader):

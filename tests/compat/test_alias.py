@@ -121,6 +121,20 @@ async def greeting(workspace, *more):
         return await reply.json()
 
 
+def test_environments_tests_may_hand_their_clients_cookies_of_httpx(tmp_path):
+    code = """
+        import httpx
+        from fastapi.testclient import TestClient
+
+        def test_it():
+            assert issubclass(TestClient, httpx.Client)
+    """
+    (tmp_path / "test_it.py").write_text(textwrap.dedent(code))
+    command = [sys.executable, "-m", "pytest", "-p", "nemo_gym_lite.alias", "-c", "/dev/null", "--rootdir", tmp_path]
+
+    subprocess.run([*command, tmp_path], check=True, capture_output=True)
+
+
 async def test_an_installed_nemo_gym_is_hidden_unless_it_is_preferred(foreign):
     installed_nemo_gym(foreign)
 
