@@ -1,4 +1,7 @@
-"""The tool loop under the names by which other agents import it."""
+"""The tool loop: asks the model, calls its tools one after another until it answers, and verifies.
+
+Here are the names by which other agents import it.
+"""
 
 from nemo_gym_lite.agents.simple_agent import (
     SimpleAgent,
