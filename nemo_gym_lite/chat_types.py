@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, SerializeAsAny
 from typing_extensions import TypedDict
 
 from nemo_gym_lite.responses_types import ServiceTier
@@ -193,7 +193,7 @@ class NeMoGymChoice(_Open):
     finish_reason: str
     index: int
     logprobs: dict[str, Any] | None = None
-    message: Annotated[NeMoGymChatCompletionMessage, AfterValidator(_complete_token_ids)]
+    message: SerializeAsAny[Annotated[NeMoGymChatCompletionMessage, AfterValidator(_complete_token_ids)]]
 
 
 class NeMoGymCompletionUsage(_Open):

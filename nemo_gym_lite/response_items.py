@@ -6,7 +6,7 @@ Validators are built at first use, and an item's class is found by one look at i
 
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from typing_extensions import TypedDict
 
 from nemo_gym_lite.content_parts import InputParts, NeMoGymContent, TextOrParts
@@ -41,6 +41,10 @@ class NeMoGymFunctionToolParam(TypedDict):
     parameters: NotRequired[dict[str, Any] | None]
     strict: NotRequired[bool | None]
     description: NotRequired[str | None]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class _Item(BaseModel):
@@ -126,7 +130,7 @@ class NeMoGymResponseReasoningItem(_Item):
     summary: list[NeMoGymSummary]
     type: Literal["reasoning"] = "reasoning"
     encrypted_content: str | None = None
-    content: list[NeMoGymReasoningContent] | None = None
+    content: list[NeMoGymReasoningContent] | None = Field(default=None, exclude_if=_is_none)  # NeMo Gym knows none
 
 
 class NeMoGymHostedItem(_Item):

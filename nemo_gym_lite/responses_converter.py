@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.dialects import chat, reasoning, reply
@@ -20,7 +20,7 @@ from nemo_gym_lite.openai_utils import (
     NeMoGymResponseCreateParamsNonStreaming,
     NeMoGymResponseOutputItem,
 )
-from nemo_gym_lite.token_ids import REQUIRED_TOKEN_METADATA_FIELDS, TOKEN_METADATA_FIELDS
+from nemo_gym_lite.token_ids import REQUIRED_TOKEN_METADATA_FIELDS, TOKEN_METADATA_FIELDS, TokenIDLogProbMixin
 
 _Made = TypeVar("_Made")
 Items: TypeAlias = list[NeMoGymResponseOutputItem]
@@ -31,6 +31,35 @@ _CLIENTS_ITEMS = frozenset(
     ("function_call_output", "computer_call_output", "custom_tool_call_output", "local_shell_call_output")
 ) | {"mcp_approval_response"}
 """Items that whoever calls the model adds to a conversation; every other kind but messages is the model's."""
+
+
+class ResponsesConverterState(BaseModel):
+    """A Chat conversation under construction, for subclasses of NeMo Gym's converter; ours does without.
+
+    Attributes:
+        messages: What is finished.
+        content_buffer: What the assistant has said since.
+        tool_calls_buffer: What it has called since.
+        token_information: Token ids of that, if there are any.
+    """
+
+    return_token_id_information: bool
+    messages: list[Json] = Field(default_factory=list)
+    content_buffer: str = ""
+    tool_calls_buffer: list[Json] = Field(default_factory=list)
+    token_information: TokenIDLogProbMixin | None = None
+
+    def flush_assistant(self) -> None:
+        """End the assistant's message, if one is open."""
+        if not (self.content_buffer or self.tool_calls_buffer):
+            return
+        message: Json = {"role": "assistant", "content": self.content_buffer or None}
+        if self.tool_calls_buffer:
+            message["tool_calls"] = self.tool_calls_buffer
+        if self.return_token_id_information and self.token_information:
+            message |= self.token_information.model_dump(exclude_none=True)
+        self.messages.append(message)
+        self.content_buffer, self.tool_calls_buffer = "", []
 
 
 class ResponsesConverter(BaseModel):
@@ -149,6 +178,7 @@ class ResponsesConverter(BaseModel):
 
 
 VLLMConverter = ResponsesConverter
+VLLMConverterResponsesToChatCompletionsState = ResponsesConverterState
 
 
 def split_responses_input_output_items(items: Items) -> tuple[Items, Items]:

@@ -147,7 +147,6 @@ def _reasoning_item(blocks: list[str]) -> Json:
         "summary": [{"text": block, "type": "summary_text"} for block in blocks],
         "type": "reasoning",
         "encrypted_content": None,
-        "content": None,
     }
 
 

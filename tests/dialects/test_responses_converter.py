@@ -13,8 +13,14 @@ from nemo_gym_lite.openai_utils import (
     NeMoGymResponseOutputMessageForTraining,
     NeMoGymResponseReasoningItem,
     NeMoGymSummary,
+    TokenIDLogProbMixin,
 )
-from nemo_gym_lite.responses_converter import ResponsesConverter, VLLMConverter, split_responses_input_output_items
+from nemo_gym_lite.responses_converter import (
+    ResponsesConverter,
+    ResponsesConverterState,
+    VLLMConverter,
+    split_responses_input_output_items,
+)
 
 TOKENS = {"prompt_token_ids": [1, 2], "generation_token_ids": [3], "generation_log_probs": [-0.5]}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "does"}
@@ -181,3 +187,13 @@ def test_a_conversation_is_cut_where_the_model_first_speaks():
 
 def test_the_older_name_is_the_same_class():
     assert VLLMConverter is ResponsesConverter
+
+
+def test_a_subclass_may_build_messages_by_itself():
+    state = ResponsesConverterState(return_token_id_information=True)
+    state.flush_assistant()
+    state.content_buffer, state.token_information = "ok", TokenIDLogProbMixin(**TOKENS)
+    state.flush_assistant()
+
+    assert state.messages == [{"role": "assistant", "content": "ok", **TOKENS}]
+    assert (state.content_buffer, state.tool_calls_buffer) == ("", [])

@@ -24,7 +24,7 @@ def message(text):
 
 def thought(blocks):
     summary = [{"text": block, "type": "summary_text"} for block in blocks]
-    return {"id": "rs", "summary": summary, "type": "reasoning", "encrypted_content": None, "content": None}
+    return {"id": "rs", "summary": summary, "type": "reasoning", "encrypted_content": None}
 
 
 def call(call_id, name, arguments):

@@ -27,10 +27,12 @@ def test_a_message_with_token_ids_becomes_the_training_twin(recorded):
     body = recorded("chat_plain")
     tokens = {"prompt_token_ids": [1], "generation_token_ids": [2], "generation_log_probs": [-1.0]}
     body["choices"][0]["message"] |= tokens
-    message = NeMoGymChatCompletion.model_validate(body).choices[0].message
+    completion = NeMoGymChatCompletion.model_validate(body)
+    message = completion.choices[0].message
 
     assert isinstance(message, NeMoGymChatCompletionMessageForTraining)
     assert message.generation_token_ids == [2]
+    assert completion.model_dump()["choices"][0]["message"].items() >= tokens.items()
 
 
 def test_unknown_chat_params_are_ignored():
