@@ -242,8 +242,9 @@ class SimulatedEngine:
     def _checked(self, body: Json, conversation: Conversation) -> int:
         """Refuse what vLLM refuses; returns the prompt's tokens."""
         models, longest, limit = self.settings.models, self.settings.max_model_len, conversation.max_tokens
-        if models and body.get("model") not in models:
-            raise unknown_model(body.get("model"), models)
+        body["model"] = body.get("model") or next(iter(models), "simulated")  # vLLM too answers who names none
+        if models and body["model"] not in models:
+            raise unknown_model(body["model"], models)
         if not conversation.rendered:
             message = "Cannot apply chat template to an empty conversation. Provide at least one message."
             raise refusal(message)

@@ -56,6 +56,14 @@ async def test_errors_have_the_status_and_the_words_of_real_vllm(tiny, name):
     assert reply == recorded
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses"])
+async def test_a_request_that_names_no_model_is_answered_by_the_one_that_is_served(tiny, path):
+    body = {"messages": chat()["messages"], "input": "hello"}
+    async with aiohttp.ClientSession() as http, http.post(tiny.url + path, json=body) as reply:
+        assert reply.status == 200
+        assert (await reply.json())["model"] == "tiny"
+
+
 @pytest.mark.parametrize("name", ["chat_plain", "tools_required", "chat_return_token_ids"])
 async def test_a_chat_reply_has_exactly_the_fields_of_real_vllm(tiny, name):
     _, reply = await replay(tiny, name)
