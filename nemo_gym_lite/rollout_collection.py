@@ -19,11 +19,12 @@ from tqdm.asyncio import tqdm
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config_types import BaseServerConfig
-from nemo_gym_lite.global_config import CONFIG_PATHS_KEY_NAME, maybe_get_global_config_dict
+from nemo_gym_lite.global_config import CONFIG_PATHS_KEY_NAME, get_global_config_dict, maybe_get_global_config_dict
 from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.line import labels
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.plan import plan
+from nemo_gym_lite.rollouts.posted import run_posted
 from nemo_gym_lite.rollouts.request import make_request
 from nemo_gym_lite.rollouts.run import run
 from nemo_gym_lite.rollouts.source import read_tasks
@@ -35,6 +36,15 @@ from nemo_gym_lite.server_utils import (
     raise_for_status,
 )
 from nemo_gym_lite.serving.client import choose_limits
+
+__all__ = [
+    "NG_FAILURE_CLASS_KEY",
+    "NG_NO_PERSIST_KEY",
+    "NG_TERMINAL_KEY",
+    "RolloutCollectionConfig",
+    "RolloutCollectionHelper",
+    "get_global_config_dict",
+]
 
 NG_FAILURE_CLASS_KEY = FAILURE_CLASS
 NG_NO_PERSIST_KEY = NO_PERSIST
@@ -60,18 +70,23 @@ class RolloutCollectionHelper(BaseModel):
     async def run_from_config(self, config: CollectOptions) -> Rows:
         """Do what `ng_collect_rollouts` does with these options, and return the output's rows in order of the tasks.
 
-        It plays with the `ng_run` that this process's configuration leads to, or starts the configured servers. All
-        rows are in memory at the end; a program that has very many reads the output file instead.
+        It plays with the `ng_run` that this process's configuration leads to, or starts the configured servers; a
+        subclass with a `setup_server_client` of its own plays through that client. All rows are in memory at the end;
+        a program that has very many reads the output file instead.
 
         Raises:
             GymError: As `ng_collect_rollouts` fails.
         """
-        tree = maybe_get_global_config_dict()
-        initial: Any = {} if tree is None else OmegaConf.to_container(tree, resolve=False)
-        initial.pop(CONFIG_PATHS_KEY_NAME, None)  # what they hold is there already
-        initial |= self._options(config)
-        composed = compose([], CollectOptions, needs_servers=False, initial=initial)
-        await run(composed, make_request(composed.options))
+        options = self._options(config)
+        if self._overrides("setup_server_client"):
+            request = make_request(CollectOptions.model_validate(options))
+            await run_posted(request, self.setup_server_client())
+        else:
+            tree = maybe_get_global_config_dict()
+            initial: Any = {} if tree is None else OmegaConf.to_container(tree, resolve=False)
+            initial.pop(CONFIG_PATHS_KEY_NAME, None)  # what they hold is there already
+            composed = compose([], CollectOptions, needs_servers=False, initial=initial | options)
+            await run(composed, make_request(composed.options))
         _, rows, results, _ = self._load_from_cache(config)
         await self._call_aggregate_metrics(results, rows, Path(config.output_jsonl_fpath))
         return sorted(results, key=lambda row: (row[TASK_INDEX], row[ROLLOUT_INDEX]))
@@ -121,7 +136,7 @@ class RolloutCollectionHelper(BaseModel):
     def _options(self, config: CollectOptions) -> Json:
         """The options as a configuration holds them; rows that a subclass makes itself are written down first."""
         options = config.model_dump(mode="json", exclude_unset=True)
-        if not self._makes_rows():
+        if not self._overrides("_preprocess_rows_from_config"):
             return options
         output = config.output_jsonl_fpath
         path = output.with_name(f"{output.stem}_materialized_inputs.jsonl")
@@ -132,8 +147,8 @@ class RolloutCollectionHelper(BaseModel):
         kept = {name: value for name, value in options.items() if name not in _OF_ROWS}
         return kept | {"input_jsonl_fpath": str(path)}
 
-    def _makes_rows(self) -> bool:
-        return type(self)._preprocess_rows_from_config is not RolloutCollectionHelper._preprocess_rows_from_config
+    def _overrides(self, method: str) -> bool:
+        return getattr(type(self), method) is not getattr(RolloutCollectionHelper, method)
 
     def _preprocess_rows_from_config(self, config: CollectOptions) -> Rows:
         """The rows that the options ask for, one for each rollout, with its labels and its agent."""
@@ -145,7 +160,8 @@ class RolloutCollectionHelper(BaseModel):
         """What the output holds: rows still owed, rows played, their results, and these as lines."""
         path = config.shard.path(config.output_jsonl_fpath) if config.shard else config.output_jsonl_fpath
         results = [row for row in read_rows(path) if row is not None]
-        asked = {} if self._makes_rows() else {_identity(row): row for row in self._preprocess_rows_from_config(config)}
+        makes_rows = self._overrides("_preprocess_rows_from_config")
+        asked = {} if makes_rows else {_identity(row): row for row in self._preprocess_rows_from_config(config)}
         rows = [asked.pop(_identity(result), result) for result in results]
         return list(asked.values()), rows, results, [[orjson.dumps(result)] for result in results]
 

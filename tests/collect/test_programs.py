@@ -92,3 +92,31 @@ async def test_a_subclass_may_make_the_rows_and_the_metrics_itself(program):
     assert len(rows) == 2
     assert seen == [(2, "rollouts.jsonl")]
     assert len(program.rows("results/rollouts_materialized_inputs.jsonl")) == 2
+
+
+async def test_a_subclass_may_bring_a_client_of_its_own(program):
+    class Reply:
+        ok = True
+
+        def __init__(self, body):
+            self._body = orjson.dumps(body)
+
+        async def read(self):
+            return self._body
+
+    class Client:
+        async def post(self, server_name, url_path, json):
+            if json["_ng_task_index"] == 1:
+                raise RuntimeError("this one is lost")
+            return Reply({**json, "response": {"output": []}, "reward": 1.0, "played_by": server_name + url_path})
+
+    class Own(RolloutCollectionHelper):
+        def setup_server_client(self, head_server_config=None):
+            return Client()
+
+    rows = await Own().run_from_config(options(limit=3))
+
+    assert [row["_ng_task_index"] for row in rows] == [0, 2]
+    assert {row["played_by"] for row in rows} == {f"{AGENT}/run"}
+    [failure] = program.rows("results/rollouts_failures.jsonl")
+    assert (failure["_ng_failure_class"], failure["_ng_task_index"]) == ("agent_failed", 1)
