@@ -29,18 +29,19 @@ def played(agent, environment, output, *more):
     ]
 
 
-async def with_judge(workspace, engines):
-    """Point policy and judge to engines of their own; returns both."""
-    policy, judge = await engines(1, accuracy=1.0, answer_keys=[PARCELS_KEYS]), await engines()
-    workspace.points_to(policy[0].base_url)
-    with (workspace.path / "env.yaml").open("a") as file:
-        file.write(f"judge_base_url: {judge[0].base_url}\njudge_api_key: EMPTY\njudge_model_name: simulated\n")
-    return policy[0], judge[0]
+async def models(engines):
+    """Engines of their own for policy and judge, and the words that point to them."""
+    [policy] = await engines(1, accuracy=1.0, answer_keys=[PARCELS_KEYS])
+    [judge] = await engines()
+    urls = {"policy": policy.base_url, "judge": judge.base_url}
+    words = [f"++{role}_base_url={url}" for role, url in urls.items()]
+    words += [f"++{role}_{key}=simulated" for role in urls for key in ("api_key", "model_name")]
+    return policy, judge, words
 
 
 async def test_all_of_them_start_with_ng_run_and_are_collected_from(authors, engines):
-    policy, judge = await with_judge(authors, engines)
-    async with running(authors, VLLM, JUDGE, GSM8K, PARCELS, VERSE, SECOND_LOOK) as head:
+    policy, judge, words = await models(engines)
+    async with running(authors, VLLM, JUDGE, GSM8K, PARCELS, VERSE, SECOND_LOOK, more=words) as head:
         runs = await asyncio.gather(
             authors.collect(*played("parcel_desk_simple_agent", "parcel_desk", "parcels"), head),
             authors.collect(*played("verse_critic_agent", "verse_critic", "verse", "+num_repeats=2"), head),
@@ -72,11 +73,13 @@ async def test_all_of_them_start_with_ng_run_and_are_collected_from(authors, eng
     ids=["catch_all_tools", "judge"],
 )
 async def test_near_and_far_give_the_same_rows(authors, engines, agent, environment, paths):
-    for place in ("near", "far"):
-        await with_judge(authors, engines)
-        words = played(agent, environment, place, f"++{environment}.resources_servers.{environment}.placement={place}")
-        run = await authors.collect(f"+config_paths=[{','.join(paths)}]", *words)
-        assert run.code == 0, run.err
+    async def run(place):
+        _, _, words = await models(engines)
+        words.append(f"++{environment}.resources_servers.{environment}.placement={place}")
+        return await authors.collect(f"+config_paths=[{','.join(paths)}]", *played(agent, environment, place), *words)
+
+    for done in await asyncio.gather(run("near"), run("far")):
+        assert done.code == 0, done.err
 
     near, far = (comparable(authors.rows(f"{place}.jsonl")) for place in ("near", "far"))
     assert len(near) == 4
