@@ -59,7 +59,10 @@ def delivered(spec: Spec, fields: Json, attempts: int = 0, *, scored: bool = Tru
     """
     usage = (fields.get("response") or {}).get("usage")
     if problem := _problem(fields, scored):
-        kept = {"usage": usage} if fields.get(NO_PERSIST) else {"response": fields.get("response"), "usage": usage}
+        kept = {"usage": usage}
+        if not fields.get(NO_PERSIST):  # a response ends the task as asked, what else the agent tells comes after it
+            told = {name: value for name, value in fields.items() if name not in ("reward", FAILURE_CLASS)}
+            kept = {"response": fields.get("response"), "usage": usage} | told
         problem.played = {name: value for name, value in kept.items() if value}
         raise problem
     row = {**spec.row, **fields}
@@ -72,7 +75,7 @@ def delivered(spec: Spec, fields: Json, attempts: int = 0, *, scored: bool = Tru
 def _problem(fields: Json, scored: bool) -> FailedCallError | None:
     """Why a rollout that was played to its end cannot be kept; None if it can."""
     if problem := fields.get(FAILURE_CLASS):
-        message = str(fields.get(JUDGE_ERROR) or fields.get(FAILURE_MESSAGE) or "")
+        message = str(fields.get(JUDGE_ERROR) or fields.get(FAILURE_MESSAGE) or fields.get("error") or "")
         return FailedCallError(str(problem), message, terminal=bool(fields.get(FAILURE_TERMINAL)))
     reward = fields.get("reward")
     if scored and (not isinstance(reward, int | float) or not math.isfinite(reward)):

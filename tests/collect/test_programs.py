@@ -108,15 +108,19 @@ async def test_a_subclass_may_bring_a_client_of_its_own(program):
         async def post(self, server_name, url_path, json):
             if json["_ng_task_index"] == 1:
                 raise RuntimeError("this one is lost")
-            return Reply({**json, "response": {"output": []}, "reward": 1.0, "played_by": server_name + url_path})
+            played = {**json, "response": {"output": []}, "reward": 1.0, "played_by": server_name + url_path}
+            failed = {"_ng_failure_class": "remote_failed", "error": "HTTP 500", "service": "a"}
+            return Reply(played | failed if json["_ng_task_index"] == 2 else played)
 
     class Own(RolloutCollectionHelper):
         def setup_server_client(self, head_server_config=None):
             return Client()
 
-    rows = await Own().run_from_config(options(limit=3))
+    rows = await Own().run_from_config(options(limit=4))
 
-    assert [row["_ng_task_index"] for row in rows] == [0, 2]
+    assert [row["_ng_task_index"] for row in rows] == [0, 3]
     assert {row["played_by"] for row in rows} == {f"{AGENT}/run"}
-    [failure] = program.rows("results/rollouts_failures.jsonl")
-    assert (failure["_ng_failure_class"], failure["_ng_task_index"]) == ("agent_failed", 1)
+    lost, told = sorted(program.rows("results/rollouts_failures.jsonl"), key=lambda row: row["_ng_task_index"])
+    assert lost["_ng_failure_class"] == "agent_failed"
+    assert (told["_ng_failure_class"], told["_ng_failure_message"]) == ("remote_failed", "HTTP 500")
+    assert (told["error"], told["service"]) == ("HTTP 500", "a")
