@@ -13,6 +13,7 @@ from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.config.wording import complaints
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.rollouts.files import replacing
 
 
 class PromptConfig(BaseModel):
@@ -27,7 +28,6 @@ class PromptConfig(BaseModel):
     system: str | None = None
 
 
-@lru_cache(maxsize=64)
 def load_prompt_config(path: str) -> PromptConfig:
     """Read a template; the search roots are searched, and a file is read once.
 
@@ -37,6 +37,11 @@ def load_prompt_config(path: str) -> PromptConfig:
     found = find(path)
     if found is None:
         raise ConfigError(f"prompt_config: no such file: {path}")
+    return _template(found.absolute())
+
+
+@lru_cache(maxsize=64)
+def _template(found: Path) -> PromptConfig:
     try:
         return PromptConfig.model_validate(read_yaml(found))
     except ValidationError as error:
@@ -49,6 +54,7 @@ def fill_prompt(prompt_config: PromptConfig, row: Mapping[str, Any]) -> list[dic
 
     Raises:
         KeyError: The template names a field that the row does not have.
+        ValueError: The template has a brace too many.
     """
     templates = {"system": prompt_config.system, "user": prompt_config.user}
     try:
@@ -60,6 +66,8 @@ def fill_prompt(prompt_config: PromptConfig, row: Mapping[str, Any]) -> list[dic
     except KeyError as error:
         fields = ", ".join(map(str, row))
         raise KeyError(f"the template names the field {error}, and the row has {fields}") from None
+    except ValueError as error:
+        raise ValueError(f"the template cannot be filled: {error}; a brace of the text is written twice") from None
 
 
 def validate_prompt_compatibility(rows: Iterable[Mapping[str, Any]], prompt_config: PromptConfig) -> None:
@@ -89,26 +97,34 @@ def materialize_prompts(input_jsonl: str, prompt_config: str, output_jsonl: str)
         output_jsonl: The file to write; its folder is made.
 
     Raises:
-        ConfigError: The template is not there, or a line is no JSON.
+        ConfigError: The template or the rows cannot be read, or a line is no JSON object.
         KeyError: A row lacks a field.
-        ValueError: Rows have prompts already.
+        OutputError: The file cannot be written.
+        ValueError: Rows have prompts already, or the template has a brace too many.
     """
     template, used = load_prompt_config(prompt_config), str(find(prompt_config))
     rows = _rows(Path(input_jsonl))
     validate_prompt_compatibility(rows, template)
-    output = Path(output_jsonl)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("wb") as file:
+    with replacing(Path(output_jsonl)) as file:
         for row in rows:
             made = apply_prompt_to_row(row, template) | {"prompt_config_used": used}
             file.write(orjson.dumps(made, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _rows(path: Path) -> Sequence[Json]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            rows.append(orjson.loads(line))
+            row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{path}, line {number}: {error}", "each line is one JSON object") from None
+            raise ConfigError(f"{path}, line {number}: not JSON: {error}", "each line is one JSON object") from None
+        if not isinstance(row, dict):
+            raise ConfigError(f"{path}, line {number}: a JSON object is expected, not {type(row).__name__}")
+        rows.append(row)
     return rows

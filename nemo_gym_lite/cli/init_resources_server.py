@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -51,10 +52,10 @@ def new_name(folder: Path) -> str:
     """
     if folder.is_absolute() or folder.parts[:-1] != (_PARENT,):
         raise ConfigError(f"entrypoint: {folder} is not {_PARENT}/NAME", f"write +entrypoint={_PARENT}/my_environment")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", folder.name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", folder.name) or iskeyword(folder.name):
         raise ConfigError(
             f"entrypoint: {folder.name!r} cannot be imported",
-            "begin with a small letter, and use small letters, digits and underscores",
+            "begin with a small letter, use small letters, digits and underscores, and no word of Python's own",
         )
     if taken := find(folder):
         raise ConfigError(f"entrypoint: {taken} is there already", "choose another name")

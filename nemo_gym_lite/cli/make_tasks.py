@@ -72,7 +72,6 @@ def _make(argv: Sequence[str]) -> int:
 
 
 def _write(path: Path, rows: Iterable[Json]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         for row in rows:
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))

@@ -74,7 +74,6 @@ def prepare(
     if not overwrite_metrics:
         _refuse_conflicts(metrics)
     for path, found in metrics.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         if _earlier(path) != found:
             write_json(path, found)
         _conflict_of(path).unlink(missing_ok=True)
@@ -83,8 +82,9 @@ def prepare(
 
 def _told(checked: Checked) -> str:
     dataset, wrong = checked.dataset, len(checked.invalid)
-    repeats = f", each {dataset.config.num_repeats} times" if dataset.config.num_repeats > 1 else ""
-    rows = f"{checked.statistics.rows} rows{repeats}{f', {wrong} invalid' if wrong else ''}"
+    times = dataset.config.num_repeats
+    repeats = f", each {times} times" if times > 1 else ""
+    rows = f"{checked.statistics.rows // times} rows{repeats}{f', {wrong} invalid' if wrong else ''}"
     return f"{dataset.path} ({dataset.config.type} of {dataset.agent_name}): {rows}"
 
 
@@ -130,7 +130,6 @@ def _refuse_conflicts(metrics: Mapping[Path, Json]) -> None:
         if not changed:
             continue
         conflict = _conflict_of(path)
-        conflict.parent.mkdir(parents=True, exist_ok=True)
         write_json(conflict, found)
         shown = [*changed[:_MAX_DIFFERENCES], *(["..."] if len(changed) > _MAX_DIFFERENCES else [])]
         faults.append("\n".join([f"  {path} (now: {conflict.name})", *(f"    {line}" for line in shown)]))

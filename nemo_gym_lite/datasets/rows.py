@@ -102,13 +102,18 @@ def _row(text: bytes, prompt: PromptConfig | None) -> Json:
     try:
         row = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}: {text[:80].decode(errors='replace')}") from None
+        raise ValueError(f"not JSON: {error}: {_for_terminal(text[:80])}") from None
     if not isinstance(row, dict):
         raise ValueError(f"a JSON object is expected, not {type(row).__name__}")
     made: Json = row if prompt is None else _with_prompt(row, prompt)
     if not isinstance(made.get("responses_create_params"), dict):
         raise ValueError("`responses_create_params` is missing or not an object")
     return made
+
+
+def _for_terminal(text: bytes) -> str:
+    """Text without control characters, which a binary file would send to the terminal."""
+    return "".join(each if each.isprintable() else "." for each in text.decode(errors="replace"))
 
 
 def _with_prompt(row: Json, prompt: PromptConfig) -> Json:

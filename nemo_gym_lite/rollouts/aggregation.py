@@ -57,7 +57,6 @@ def aggregate(patterns: str, output: Path) -> Aggregated:
     if index.malformed:
         lacking.append(f"lines that are no JSON were left out: {index.malformed}; their rollouts are owed")
     say(f"writing {output}")
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(files.rollouts) as target:
         index.write(target)
     failures = _merge_failures(parts, files)

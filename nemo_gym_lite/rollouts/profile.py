@@ -137,7 +137,7 @@ def _read(rollouts: Path, made: Profile) -> dict[str, _Agent]:
     agents: dict[str, _Agent] = {}
     seen = FingerprintSet()
     for row, start in _rows(rollouts):
-        if row is None:
+        if row is None or not {KEY, TASK_INDEX} & row.keys():  # a task, or part of some other JSON file
             made.malformed += 1
             continue
         name = agent_name_of(row) or "agent"

@@ -92,3 +92,36 @@ def test_prompts_are_made_into_a_file_to_look_at(command, write):
     assert ended.code == 0
     made = json.loads(Path("out/rows.jsonl").read_text())
     assert made["responses_create_params"]["input"] == [{"role": "user", "content": "What is tea?"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompt", "complaint"),
+    [
+        (
+            '{"word": "tea"}\n\n[1]\n',
+            "user: What is {word}?",
+            "rows.jsonl, line 3: a JSON object is expected, not list",
+        ),
+        ('{"word": "tea"}\n{"wor', "user: What is {word}?", "rows.jsonl, line 2: not JSON"),
+        ('{"word": "tea"}\n', "user: What is {what}?", "the template names the field 'what'"),
+        ('{"word": "tea"}\n', "user: What is {word?", "the template cannot be filled"),
+    ],
+)
+def test_prompts_that_cannot_be_made_leave_no_file(command, write, folder, rows, prompt, complaint):
+    write("rows.jsonl", rows)
+    write("prompt.yaml", prompt)
+
+    ended = command("materialize_prompts", "+input_jsonl_fpath=rows.jsonl", "+prompt_config=prompt.yaml",
+                    "+output_jsonl_fpath=made.jsonl")  # fmt: skip
+
+    assert ended.code == 2
+    assert complaint in ended.err
+    assert {path.name for path in folder.iterdir()} == {"rows.jsonl", "prompt.yaml"}
+
+
+@pytest.mark.parametrize("options", [["+dataset=no_such"], ["+dataset=leg_counting", "+settings.leg_counting.no=1"]])
+def test_tasks_that_cannot_be_made_leave_no_file(process, folder, options):
+    ended = process("make_tasks", "+size=2", "+output_jsonl_fpath=tasks.jsonl", *options)
+
+    assert ended.code == 2
+    assert list(folder.iterdir()) == []

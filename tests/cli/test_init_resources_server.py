@@ -65,6 +65,7 @@ def test_it_is_listed_and_its_data_can_be_prepared(environment, command):
         ("responses_api_agents/tea", "is not resources_servers/NAME"),
         ("resources_servers/tea-time", "cannot be imported"),
         ("resources_servers/3d", "cannot be imported"),
+        ("resources_servers/class", "cannot be imported"),
         ("resources_servers/gsm8k", "is there already"),
     ],
 )

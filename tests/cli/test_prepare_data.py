@@ -150,6 +150,28 @@ def test_invalid_rows_are_left_out_if_asked_and_told_all_the_same(write, prepare
     assert len(read_lines("out/example.jsonl")) == metrics()["Number of examples"] == 3
 
 
+def test_bytes_that_are_no_text_do_not_reach_the_terminal(folder, write, prepare):
+    write("data/few.jsonl", ROWS)
+    (folder / "data/few.jsonl").write_bytes(b"\x1b[31m\x07\xff\n")
+
+    ended = prepare()
+
+    assert ended.code == 2
+    assert "few.jsonl, line 1: not JSON" in ended.err
+    assert not {"\x1b", "\x07"} & set(ended.err)
+
+
+def test_a_folder_that_cannot_be_made_is_told(write, command):
+    write("tea.yaml", CONFIG.format(EXAMPLES))
+    write("data/few.jsonl", ROWS)
+    write("taken", "a file")
+
+    ended = command("prepare_data", "+config_paths=[tea.yaml]", "+mode=example_validation", "+output_dirpath=taken/out")
+
+    assert ended.code == 1
+    assert "error: cannot write taken/out/" in ended.err
+
+
 def test_a_file_of_invalid_rows_only_is_refused_even_then(write, prepare):
     write("data/few.jsonl", ["{"])
     assert "has no valid row" in prepare(options=["+drop_invalid=true"]).err

@@ -99,6 +99,7 @@ INPUT = {"path": "tasks.jsonl", "digest": "", "agent_name": "agent", "limit": No
         ([rollout("tea", 0, _ng_task_index=7)], ["+input_jsonl_fpath=tasks.jsonl"], "task 7 of the rollouts is not in"),
         ([rollout("tea", 0), rollout("ice", 0, _ng_task_index=0)], ["+input_jsonl_fpath=tasks.jsonl"], "two tasks"),
         (["{"], [], "holds no rollout"),
+        ([row(word="tea"), {}], [], "holds no rollout"),
         ([rollout("tea", 0)], ["+input_jsonl_fpath=gone.jsonl"], "no such file: gone.jsonl"),
     ],
 )
