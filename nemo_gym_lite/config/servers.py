@@ -125,13 +125,21 @@ def _stands_alone(config: Json) -> bool:
 
 def _locate(block: Block, *, need_code: bool) -> tuple[Path, str]:
     relative = Path(block.server_type, block.implementation, block.config["entrypoint"])
-    roots = search_roots()
+    roots = _roots_of(block.server_type)
     for root in roots:
         if (root / relative).is_file():
             return (root / relative).absolute(), ".".join(relative.with_suffix("").parts)
     if not need_code:
         return relative, ".".join(relative.with_suffix("").parts)
     raise _no_code(block, relative, roots)
+
+
+def _roots_of(server_type: str) -> tuple[Path, ...]:
+    """Where code of a server is looked for; NeMo Gym's own models and agents stand behind ours, which do the same."""
+    roots = search_roots()
+    if server_type == "resources_servers":
+        return roots
+    return tuple(sorted(roots, key=lambda root: root != INSTALL_ROOT and (root / "nemo_gym" / "__init__.py").is_file()))
 
 
 def _no_code(block: Block, relative: Path, roots: Sequence[Path]) -> ConfigError:
@@ -191,8 +199,9 @@ def _import(instance: ServerInstance) -> ModuleType:
     """Import by name where that leads to the right file, else by path."""
     if instance.module.startswith("nemo_gym_lite."):
         return importlib.import_module(instance.module)
-    # The server's own folder comes last, so that files beside it can be imported and none hides a package.
-    for folder in [*map(str, search_roots()), str(instance.entrypoint.parent)]:
+    # Ours comes first, as in the processes of servers, so that what others build on is ours however many roots have it;
+    # the server's own folder comes last, so that files beside it can be imported and none hides a package.
+    for folder in [str(INSTALL_ROOT), *map(str, search_roots()), str(instance.entrypoint.parent)]:
         if folder not in sys.path:
             sys.path.append(folder)
     try:

@@ -150,6 +150,22 @@ def test_our_agents_are_found_beside_our_package(write):
     assert agent.entrypoint == INSTALL_ROOT / "responses_api_agents/simple_agent/app.py"
 
 
+def test_our_models_and_agents_stand_before_those_of_a_copy_of_nemo_gym_but_not_before_a_users(write, monkeypatch):
+    monkeypatch.setenv("NEMO_GYM_EXTRA_ROOTS", "gym")
+    write("gym/responses_api_agents/simple_agent/app.py", "")
+    write("gym/resources_servers/mcqa/app.py", "")
+    blocks = "{a: {responses_api_agents: {simple_agent: {entrypoint: app.py}}}, "
+    write("both.yaml", blocks + "b: {resources_servers: {mcqa: {entrypoint: app.py, domain: other}}}}")
+
+    users = by_name("+config_paths=[both.yaml]")
+    copy = write("gym/nemo_gym/__init__.py", "").parents[1]
+    ours_and_theirs = by_name("+config_paths=[both.yaml]")
+
+    assert users["a"].entrypoint == copy / "responses_api_agents/simple_agent/app.py"
+    assert ours_and_theirs["a"].entrypoint == INSTALL_ROOT / "responses_api_agents/simple_agent/app.py"
+    assert ours_and_theirs["b"].entrypoint == copy / "resources_servers/mcqa/app.py"
+
+
 def test_servers_of_another_machine_may_lack_their_code_here(project):
     tree = composed(FILES).tree
     tree.weather.resources_servers = {"elsewhere": tree.weather.resources_servers.weather}
