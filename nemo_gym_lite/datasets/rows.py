@@ -131,6 +131,6 @@ def _validated(row: Mapping[str, Json]) -> Json:
         params = NeMoGymResponseCreateParamsNonStreaming.model_validate(row["responses_create_params"])
     except ValidationError as error:
         raise ValueError(complaints(error, "responses_create_params")[0]) from None
-    if not params.input:
+    if params.input == "":
         raise ValueError("responses_create_params.input is empty")
     return params.model_dump(exclude_unset=True)

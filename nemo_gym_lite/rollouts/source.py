@@ -100,7 +100,7 @@ def _check_row(row: dict[str, Any], settings: PlanSettings) -> str:
     check_params(row["responses_create_params"], "responses_create_params")
     asked = as_asked(row, settings)
     prompt = asked["responses_create_params"].get("input")
-    if not prompt:
+    if not prompt and prompt != []:  # an empty list is filled by the agent, from other fields or from the environment
         raise ConfigError(
             "responses_create_params.input is missing or empty",
             "give the row an input, or make it from other fields with +prompt_config=",

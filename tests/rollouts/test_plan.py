@@ -144,6 +144,15 @@ def test_a_byte_order_mark_is_no_part_of_the_first_task(tmp_path):
     assert [task.row for task in read_tasks(path)] == [tasks("a")[0].row]
 
 
+def test_a_row_may_leave_its_conversation_to_the_agent_and_is_told_apart_by_its_other_fields(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("".join(f'{{"n": {n}, "responses_create_params": {{"input": []}}}}\n' for n in range(2)))
+
+    assert check_input(path, PlanSettings("a")).tasks == 2
+    first, second = plan(read_tasks(path), PlanSettings("a"))
+    assert first.key != second.key
+
+
 def test_an_input_that_can_be_read_only_once_is_refused_before_it_is_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.jsonl")
 
