@@ -21,6 +21,7 @@ from nemo_gym_lite.config_types import (
 )
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
+from nemo_gym_lite.rollout_correlation import rollout_context
 from nemo_gym_lite.row_fields import TASK_INDEX
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
 from nemo_gym_lite.serving.asgi import wants_played
@@ -113,11 +114,13 @@ class PlayingAgent(SimpleResponsesAPIAgent):
         """A row in, the row with `response`, `reward` and the environment's fields out, its params with every field."""
         row = json_object(await request.body())
         require(row, "responses_create_params", "input")
-        if wants_played(request.scope["headers"]):
-            reply = await self._far_clients()[0].run(row)
-        else:
+        echoes = not wants_played(request.scope["headers"])
+        if echoes:
             validated(BaseRunRequest, row)
-            reply = {**row, **await self._far_clients()[0].run(row)}
+        with rollout_context(self.rollout_id_from_run(row)):
+            reply = await self._far_clients()[0].run(row)
+        if echoes:
+            reply = {**row, **reply}
             whole = NeMoGymResponseCreateParamsNonStreaming.model_validate(reply["responses_create_params"])
             reply["responses_create_params"] = whole.model_dump(mode="json")
         return Response(orjson.dumps(reply), media_type="application/json")

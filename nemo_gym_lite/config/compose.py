@@ -86,6 +86,9 @@ def compose(
     for block in blocks:
         if block.server_type == "responses_api_agents":
             block.config.update(agent_defaults | block.config)
+    if plain.get("observability_enabled"):
+        for block in (each for each in blocks if each.server_type != "resources_servers"):
+            block.config["placement"] = "far"  # model calls are captured where they are served
     if plain.get("isolate"):
         isolate_all(blocks)
     if plain.get(USE_INSTALLED_KEY):

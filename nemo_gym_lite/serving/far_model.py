@@ -8,6 +8,7 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.episode import at_endpoint
 from nemo_gym_lite.errors import FailedCallError
+from nemo_gym_lite.rollout_correlation import apply_rollout_prefix, current_rollout_id
 from nemo_gym_lite.serving.client import JSON_HEADERS, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
 from nemo_gym_lite.serving.failures import failure_of, json_of
@@ -49,7 +50,7 @@ class FarModel:
         deadlines = self._deadlines
         reply = await post(
             self._http,
-            self._url,
+            self._url_of(current_rollout_id()),
             orjson.dumps(params),
             headers,
             timeout_s=deadlines.episode_s,
@@ -63,6 +64,12 @@ class FarModel:
         if not isinstance(response.get("output"), list):
             raise FailedCallError("bad_reply", f"{self._url} answered without `output`: {reply.body[:500]!r}")
         return response
+
+    def _url_of(self, rollout_id: str | None) -> URL:
+        """Where to ask, such that the call can be captured under its rollout, if somebody named that."""
+        if rollout_id is None:
+            return self._url
+        return URL(f"{apply_rollout_prefix(self._base_url, rollout_id)}/v1/responses", encoded=True)
 
     def end_session(self, session_id: str) -> None:
         """Forget a session's cookies."""

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from nemo_gym_lite import global_config
+from nemo_gym_lite.base_responses_api_model import CaptureStore, read_model_call_records
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.global_config import GlobalConfigDictParser, GlobalConfigDictParserConfig
@@ -37,9 +38,9 @@ def options(**more):
     return RolloutCollectionConfig.model_validate(given | more | {"what_else_a_configuration_holds": 1})
 
 
-def configure():
+def configure(**settings):
     """Compose this process's configuration, as a program does that starts from configuration files."""
-    initial = {"config_paths": [VLLM, WEATHER], "head_server": {"port": free_port()}}
+    initial = {"config_paths": [VLLM, WEATHER], "head_server": {"port": free_port()}, **settings}
     parsed = GlobalConfigDictParserConfig(initial_global_config_dict=initial, skip_load_from_cli=True)
     global_config.set_global_config_dict(GlobalConfigDictParser().parse(parsed))
 
@@ -58,6 +59,19 @@ async def test_rows_are_played_on_running_servers_and_come_as_they_end(program):
     assert {id(row) for row, _ in played} == {id(row) for row in rows}
     assert all(result["response"]["output"] and result["reward"] in {0.0, 1.0} for _, result in played)
     assert b"responses_create_params" in refused.value.response_content
+
+
+async def test_model_calls_of_a_run_are_captured_by_rollout_where_that_is_asked_for(program):
+    calls = program.path / "calls"
+    configure(observability_enabled=True, model_call_capture_dir=str(calls))
+
+    rows = await RolloutCollectionHelper().run_from_config(options(limit=2))
+
+    store = CaptureStore(calls)
+    for row in rows:
+        records = read_model_call_records(store, f"{row['_ng_task_index']}-0")
+        assert sum(record.tokens_total for record in records) == row["usage"]["total_tokens"]
+        assert {record.model_ref.name for record in records} == {"policy_model"}
 
 
 async def test_a_whole_run_returns_its_rows_in_the_order_of_the_tasks(program):
