@@ -17,6 +17,7 @@ from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
 
 _SEARCH_DIR = "--search-dir"
+_GROUPS = {name.split()[0] for name in SPELLINGS} - SPELLINGS.keys()
 _PLAIN_PATH = re.compile(r"[\w./-]+")
 
 
@@ -28,6 +29,9 @@ def gym(argv: Sequence[str]) -> int:
         rest[0] = "version"
     if not rest or rest[0] in {"-h", "--help"}:
         print(overview())
+        return EXIT_OK
+    if rest[0] in _GROUPS and rest[1:] in ([], ["-h"], ["--help"]):
+        print(overview(rest[0]))
         return EXIT_OK
     name, rest = split_command(rest)
     spelling = SPELLINGS[name]

@@ -15,11 +15,12 @@ class HelpOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def overview() -> str:
-    """The list of commands as text."""
-    name = max(len(each.script) for each in COMMANDS)
-    spelled = max(len(each.spelled) for each in COMMANDS)
-    lines = (f"  {each.script:{name}}  gym {each.spelled:{spelled}}  {each.purpose}".rstrip() for each in COMMANDS)
+def overview(group: str = "") -> str:
+    """The list of commands as text, or of those that `gym` spells with `group` first."""
+    shown = [each for each in COMMANDS if group in ("", each.spelled.split()[0])]
+    name = max(len(each.script) for each in shown)
+    spelled = max(len(each.spelled) for each in shown)
+    lines = (f"  {each.script:{name}}  gym {each.spelled:{spelled}}  {each.purpose}".rstrip() for each in shown)
     ending = "`COMMAND --help` prints a command's options. `ng` is `gym`, and each `ng_X` is `nemo_gym_X`, too."
     return "\n".join(["commands:", *lines, "", ending])
 

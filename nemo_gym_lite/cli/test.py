@@ -68,6 +68,8 @@ def _folder(entrypoint: Path) -> Path:
             f"entrypoint: no such folder: {entrypoint}",
             did_you_mean(str(entrypoint), known, "it is a server's folder, as in resources_servers/gsm8k"),
         )
+    if folder.name in SERVER_TYPES:
+        raise ConfigError(f"entrypoint: {entrypoint} holds many servers", "name one of them, or run ng_test_all")
     return folder
 
 

@@ -24,6 +24,9 @@ _OURS = re.compile(r"^(-e\s+)?(nemo[-_.]gym([-_.]lite)?)\b", re.IGNORECASE)
 _INCLUDE = re.compile(r"^(?:-r|--requirement)[\s=]+(.+)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
+_FOR_THE_INSTALLER = re.compile(r"^[-.~$]|[/\\]|\.(whl|zip|gz)\b")
+"""Lines that name no package: options, paths, links."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
@@ -79,7 +82,7 @@ def read_requirements(folder: Path) -> Requirements | None:
         return None
     if not found.lines:
         return None
-    return Requirements(found.file, found.lines, tuple(_named(found.lines)))
+    return Requirements(found.file, found.lines, tuple(_named(found.lines, found.file)))
 
 
 def check_requirements(servers: Iterable[ServerInstance]) -> list[str]:
@@ -146,13 +149,16 @@ def _project_lines(file: Path) -> Iterator[str]:
     return (line for line in map(str, dependencies) if not _OURS.match(line))
 
 
-def _named(lines: Iterable[str]) -> Iterator[Requirement]:
+def _named(lines: Iterable[str], file: Path) -> Iterator[Requirement]:
     """Requirements that apply to this machine; paths, links and options of the installer are not looked into."""
     for line in lines:
         try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
+            requirement = Requirement(line.partition(" --")[0])  # without options of its own, such as --hash
+        except InvalidRequirement as error:
+            if _FOR_THE_INSTALLER.search(line):
+                continue
+            fault = str(error).splitlines()[0]
+            raise ConfigError(f"{file}: `{line}` is no requirement: {fault}", "write it as for pip") from None
         if requirement.marker is None or requirement.marker.evaluate():
             yield requirement
 

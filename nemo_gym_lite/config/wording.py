@@ -36,5 +36,6 @@ def complaints(error: ValidationError, prefix: str = "") -> list[str]:
         text = "there is no such key" if detail["type"] == "extra_forbidden" else message
         shown = mask_secrets({place.rpartition(".")[2]: detail["input"]}).popitem()[1]
         value = "" if detail["type"] == "missing" else f", got {shown!r:.200}"
-        lines.append(f"{place}: {text[:1].lower()}{text[1:]}{value}")
+        said = f"{text[:1].lower()}{text[1:]}"
+        lines.append(f"{place}: {said}{value}" if place else said)  # the value of all fields together may hold secrets
     return lines

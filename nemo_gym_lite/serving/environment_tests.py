@@ -4,6 +4,7 @@ NeMo Gym's way is kept: the search roots are on the path, `nemo_gym` means this 
 Settings of this repository do not reach in; those of the folder hold.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -60,25 +61,32 @@ async def pytest_calls(
         show: Gets lines about what is built.
 
     Raises:
-        ConfigError: pytest is not installed, or an environment cannot be built.
+        ConfigError: pytest is not installed. What is wrong with one folder is in its call.
     """
     if find_spec("pytest") is None:
         raise ConfigError(
             "pytest, which runs environments' tests, is not installed", 'pip install "nemo-gym-lite[test]"'
         )
-    servers = [_stand_in(folder.absolute(), isolate) for folder in folders]
-    interpreters = await isolated_interpreters(servers, tree, show)
-    return [_call(server, interpreters.get(server.name, sys.executable), use_alias=use_alias) for server in servers]
+
+    async def prepare(folder: Path) -> PytestCall:
+        try:
+            server = _stand_in(folder, isolated=_says_isolate(folder) if isolate is None else isolate)
+            check_requirements([server])
+            interpreters = await isolated_interpreters([server], tree, show)
+        except ConfigError as error:
+            return PytestCall(folder, (), {}, error)
+        return _call(folder, interpreters.get(server.name, sys.executable), use_alias=use_alias)
+
+    return await asyncio.gather(*(prepare(folder.absolute()) for folder in folders))
 
 
-def _stand_in(folder: Path, isolate: bool | None) -> ServerInstance:
+def _stand_in(folder: Path, *, isolated: bool) -> ServerInstance:
     """The folder as a server, so that its requirements are looked at as before a start."""
-    wanted = _says_isolate(folder) if isolate is None else isolate
     return ServerInstance.model_construct(
         name=f"{folder.parent.name}/{folder.name}",
         implementation=folder.name,
         entrypoint=folder / "app.py",
-        config={"isolate": wanted},
+        config={"isolate": isolated},
     )
 
 
@@ -94,12 +102,7 @@ def _inside(node: Any, *path: str) -> Any:
     return node
 
 
-def _call(server: ServerInstance, python: str, *, use_alias: bool) -> PytestCall:
-    folder, problem = server.entrypoint.parent, None
-    try:
-        check_requirements([server])
-    except ConfigError as error:
-        problem = error
+def _call(folder: Path, python: str, *, use_alias: bool) -> PytestCall:
     own = _own_settings(folder)
     command = [python, "-P", "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     command += ["-p", "nemo_gym_lite.alias"] if use_alias else []
@@ -114,7 +117,7 @@ def _call(server: ServerInstance, python: str, *, use_alias: bool) -> PytestCall
         # the working directory is another one there, and the install root is the last one everywhere
         EXTRA_ROOTS_VARIABLE: os.pathsep.join(str(root) for root in roots if root != INSTALL_ROOT),
     }
-    return PytestCall(folder, tuple(command), variables, problem)
+    return PytestCall(folder, tuple(command), variables)
 
 
 def _own_settings(folder: Path) -> str | None:

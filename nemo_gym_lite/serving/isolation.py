@@ -86,9 +86,10 @@ async def _ensure(folder: Path, asked: Requirements, names: list[str], show: Sho
         if (folder / _FINISHED).is_file():
             return
         began = time.monotonic()
-        show(f"({title}) installing {len(asked.lines)} requirements of {asked.file}")
-        shutil.rmtree(folder, ignore_errors=True)
         uv = _uv()
+        count = "1 requirement" if len(asked.lines) == 1 else f"{len(asked.lines)} requirements"
+        show(f"({title}) installing {count} of {asked.file}")
+        shutil.rmtree(folder, ignore_errors=True)
         await _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], asked, title)
         await _run([uv, "pip", "install", "--python", str(_python_of(folder)), "-r", "-"], asked, title)
         _lead_home(folder)

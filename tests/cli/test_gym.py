@@ -152,6 +152,11 @@ def test_help_is_given_for_everything_and_for_one_command(command):
     assert "gym dataset collate" in command("gym").out
     assert command("gym").out == command("gym", "--help").out
 
+    group = command("gym", "env", "--help")
+    assert (group.code, group.out) == (0, command("gym", "env").out)
+    assert "gym env start" in group.out
+    assert "gym dataset collate" not in group.out
+
     told = command("gym", "eval", "run", "--no-serve", "--help").out
     assert "`ng_collect_rollouts`" in told
     assert "--concurrency VALUE" in told

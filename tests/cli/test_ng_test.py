@@ -172,11 +172,22 @@ def test_data_can_be_asked_to_be_there_and_valid(environment, write, command, ro
     assert complaint in ended.err
 
 
-def test_all_folders_are_tested_apart_and_one_failure_is_enough(environment, process):
+def test_the_folder_of_all_environments_is_none_of_them(environment, command):
+    environment("tea", "")
+
+    ended = command("test", "+entrypoint=resources_servers")
+
+    assert ended.code == 2
+    assert "ng_test_all" in ended.err
+
+
+def test_all_folders_are_tested_apart_and_one_failure_is_enough(environment, write, process):
     environment("tea", "def test_it(): pass")
     environment("cake", "def test_it(): raise AssertionError('burnt')")
     environment("biscuit", "def test_it(): import time; time.sleep(60)")
     environment("scone", "", requirements__txt="no-such-package\n")
+    environment("toast", "")
+    write("resources_servers/toast/configs/toast.yaml", "toast: [")
 
     ended = process.alone("test_all", "+jobs=2", "+timeout_s=8")  # ours are tested elsewhere
 
@@ -186,5 +197,6 @@ def test_all_folders_are_tested_apart_and_one_failure_is_enough(environment, pro
     assert "failed (1)" in table["resources_servers/cake"]
     assert "timeout" in table["resources_servers/biscuit"]
     assert "cannot run" in table["resources_servers/scone"]
+    assert "cannot run" in table["resources_servers/toast"]
     assert "burnt" in ended.out
-    assert "4 folders tested, 3 failed" in ended.out
+    assert "5 folders tested, 4 failed" in ended.out

@@ -123,6 +123,16 @@ def test_included_files_are_followed_and_a_circle_is_named(tmp_path):
         read_requirements(tmp_path)
 
 
+def test_a_line_that_no_installer_would_take_is_told(tmp_path):
+    lines = "./local\n--extra-index-url https://a.b/c\nyarl>=1 --hash=sha256:00\nhttps://a.b/c.whl\n"
+    (tmp_path / "requirements.txt").write_text(lines)
+    assert [str(each) for each in read_requirements(tmp_path).named] == ["yarl>=1"]
+
+    (tmp_path / "requirements.txt").write_text("yarl\n>>> nonsense\n")
+    with pytest.raises(ConfigError, match=r"requirements\.txt: `>>> nonsense` is no requirement"):
+        read_requirements(tmp_path)
+
+
 def test_two_kinds_of_files_in_one_folder_are_refused(tmp_path):
     (tmp_path / "requirements.txt").write_text("yarl\n")
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\nversion = '1'\ndependencies = ['aiohttp']\n")

@@ -81,6 +81,17 @@ async def test_a_config_that_does_not_fit_names_the_field(project, launch):
     assert "server 'one' cannot start: its configuration does not fit EchoConfig: api_key: " in error.message
 
 
+async def test_what_an_authors_code_raises_about_no_field_is_told_without_the_configuration(project, launch):
+    project.echoes("one", api_key="sk-0123456789")
+    raises = "def model_post_init(self, context):\n    raise ValueError('no database at /x')\n"
+    project.server(code=f"{raises}EchoServer.model_post_init = model_post_init\n")
+
+    error = await failure(launch)
+
+    assert "server 'one' cannot start: EchoServer cannot be made: no database at /x" in error.message
+    assert "sk-" not in str(error)
+
+
 async def test_an_exit_without_a_word_tells_the_last_line(project, launch):
     project.echoes("one")
     project.server(base="", code="import os\nprint('no licence here', flush=True)\nos._exit(4)\n")
