@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from nemo_gym_lite.errors import JudgeError
 from nemo_gym_lite.row_fields import FAILURE_CLASS, JUDGE_ERROR
 from nemo_gym_lite.server_utils import ServerClient, get_response_json, raise_for_status
+from nemo_gym_lite.serving.failures import failure_of
 
 __all__ = ["JudgeError", "call_judge", "judge_failsafe", "reraise_judge_errors"]
 
@@ -29,9 +30,16 @@ async def reraise_judge_errors(awaitable: Awaitable[_Result]) -> _Result:
     except JudgeError:
         raise
     except Exception as error:  # an environment's own client raises what it likes; none of it is a verdict
-        content = getattr(error, "response_content", b"")
-        reply = f", with the reply {content[:500]!r}" if content else ""
-        raise JudgeError(f"the judge's call failed: {error!r}{reply}") from error
+        raise JudgeError(*_told(error)) from error
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """Message and hint of a failure, in the words of the reply if there was one."""
+    content, status = getattr(error, "response_content", b""), getattr(error, "status", None)
+    if not content or not isinstance(status, int):
+        return f"the judge's call failed: {error!r}", ""
+    failure = failure_of(status, content, "judge_failed", "its server")
+    return f"the judge's call failed: {failure.message}", failure.hint
 
 
 async def call_judge(

@@ -7,9 +7,11 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from nemo_gym_lite.config_types import HeadServerConfig
+from nemo_gym_lite.errors import NoHealthyEndpointError
 from nemo_gym_lite.judge import JudgeError, call_judge, judge_failsafe, reraise_judge_errors
 from nemo_gym_lite.server_utils import ServerClient
 from nemo_gym_lite.serving.client import close_http
+from nemo_gym_lite.serving.failures import error_body, status_of
 
 
 class Opinion(BaseModel):
@@ -20,6 +22,8 @@ class Opinion(BaseModel):
 async def judge():
     replies = {"good": (200, '{"text": "yes"}'), "error": (500, "out of memory"), "garbage": (200, "not json")}
     replies["stranger"] = (200, '{"other": 1}')
+    resting = NoHealthyEndpointError({"http://judge/v1": "cannot connect"})
+    replies["resting"] = (status_of(resting), error_body(resting).decode())
 
     async def answer(request):
         status, text = replies[request.match_info["kind"]]
@@ -50,6 +54,17 @@ async def test_a_judges_reply_is_typed(judge):
 async def test_a_call_that_fails_is_a_judge_error_that_says_why(judge, kind, says):
     with pytest.raises(JudgeError, match=says):
         await judge(kind)
+
+
+async def test_a_judges_model_server_is_quoted_in_its_own_words(judge):
+    with pytest.raises(JudgeError) as raised:
+        await judge("resting")
+
+    message = (
+        "the judge's call failed: all 1 model endpoints are resting after failures\n  http://judge/v1: cannot connect"
+    )
+    assert raised.value.message == message
+    assert "GET /health" in raised.value.hint
 
 
 async def test_whatever_a_call_raises_is_a_judge_error_for_it_is_no_verdict():
