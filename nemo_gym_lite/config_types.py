@@ -5,54 +5,6 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nemo_gym_lite.errors import (
-    AlmostServerError,
-    ConfigError,
-    ConfigInterpolationError,
-    ConfigMissingValuesError,
-    ConfigPathNotFoundError,
-    InheritPathNotFoundError,
-    MalformedConfigPathsError,
-    NoServerInstancesError,
-    ServerRefNotFoundError,
-)
-
-__all__ = [
-    "DEFAULT_HEAD_PORT",
-    "ROLLOUT_PATH_PREFIX",
-    "TOKEN_CAPTURE_PATH_SEGMENT",
-    "AgentServerRef",
-    "AggregateMetrics",
-    "AggregateMetricsRequest",
-    "AlmostServerError",
-    "BaseNeMoGymCLIConfig",
-    "BaseRunServerConfig",
-    "BaseRunServerInstanceConfig",
-    "BaseServerConfig",
-    "BenchmarkDatasetConfig",
-    "ConfigError",
-    "ConfigInterpolationError",
-    "ConfigMissingValuesError",
-    "ConfigPathNotFoundError",
-    "DatasetConfig",
-    "DatasetLicense",
-    "DatasetSource",
-    "Deadlines",
-    "Domain",
-    "GitlabSource",
-    "HeadServerConfig",
-    "HuggingFaceSource",
-    "InheritPathNotFoundError",
-    "MalformedConfigPathsError",
-    "ModelServerRef",
-    "NoServerInstancesError",
-    "ResourcesServerRef",
-    "ServerRef",
-    "ServerRefNotFoundError",
-    "ServerType",
-    "VerifyPool",
-]
-
 DEFAULT_HEAD_PORT = 11000
 
 ROLLOUT_PATH_PREFIX = "ng-rollout"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.files import read_yaml
@@ -42,11 +42,16 @@ def load_prompt_config(path: str) -> PromptConfig:
 
 @lru_cache(maxsize=64)
 def _template(found: Path) -> PromptConfig:
+    return _load(found.absolute())
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> PromptConfig:
     try:
-        return PromptConfig.model_validate(read_yaml(found))
+        return PromptConfig.model_validate(read_yaml(path))
     except ValidationError as error:
         lines = "; ".join(complaints(error))
-        raise ConfigError(f"prompt_config: {found}: {lines}", "it holds `user` and, optionally, `system`") from None
+        raise ConfigError(f"prompt_config: {path}: {lines}", "it holds `user` and, optionally, `system`") from None
 
 
 def fill_prompt(prompt_config: PromptConfig, row: Mapping[str, Any]) -> list[dict[str, str]]:

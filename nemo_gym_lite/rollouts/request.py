@@ -7,10 +7,10 @@ from pathlib import Path
 import orjson
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.prompt import load_prompt_config
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.manifest import flatten, what_decides
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -95,26 +95,15 @@ def _files(options: CollectOptions) -> OutputFiles:
 
 
 def _plan_settings(options: CollectOptions) -> PlanSettings:
+    prompt = options.prompt_config
     return PlanSettings(
         agent_name=options.agent_name,
         repeats=options.num_repeats,
         params=options.responses_create_params,
         add_seed=options.num_repeats_add_seed,
-        prompt=_prompt(options.prompt_config) if options.prompt_config else None,
+        prompt=load_prompt_config(str(prompt)).model_dump(exclude_none=True) if prompt else None,
         shard=options.shard,
     )
-
-
-def _prompt(path: Path) -> dict[str, str]:
-    found = find(path)
-    if found is None:
-        raise ConfigError(f"prompt_config: no such file: {path}")
-    prompt = read_yaml(found)
-    if "user" not in prompt or not all(
-        key in {"user", "system"} and isinstance(value, str) for key, value in prompt.items()
-    ):
-        raise ConfigError(f"prompt_config: {found} must hold `user` and, optionally, `system`, both texts")
-    return prompt
 
 
 def _input_path(options: CollectOptions) -> Path:

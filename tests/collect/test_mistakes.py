@@ -53,7 +53,7 @@ MISTAKES = {
     "a prompt without user": (
         {"prompt.yaml": "system: hello\n"},
         {"prompt_config": "prompt.yaml"},
-        "must hold `user`",
+        "prompt.yaml: user: field required",
     ),
     "a prompt for rows with an input": (
         {"prompt.yaml": "user: '{question}'\n"},
