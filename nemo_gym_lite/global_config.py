@@ -33,26 +33,15 @@ AGENT_REF_KEY_NAME = "agent_ref"
 SKILLS_REF_KEY_NAME = "skills_ref"
 
 CONFIG_PATHS_KEY_NAME = "config_paths"
-ENTRYPOINT_KEY_NAME = "entrypoint"
-DEFAULT_HOST_KEY_NAME = "default_host"
 HEAD_SERVER_KEY_NAME = "head_server"
 DISALLOWED_PORTS_KEY_NAME = "disallowed_ports"
 PORT_RANGE_LOW_KEY_NAME = "port_range_low"
 PORT_RANGE_HIGH_KEY_NAME = "port_range_high"
-DRY_RUN_KEY_NAME = "dry_run"
 HF_TOKEN_KEY_NAME = "hf_token"  # noqa: S105 - a key's name
 RESULTS_DIR_KEY_NAME = "results_dir"
 CACHE_DIR_KEY_NAME = "cache_dir"
-VERBOSE_KEY_NAME = "verbose"
 OBSERVABILITY_ENABLED_KEY_NAME = "observability_enabled"
-MODEL_CALL_CAPTURE_DIR_KEY_NAME = "model_call_capture_dir"
 TOKEN_ID_CAPTURE_BLOCK = "token_id_capture"  # noqa: S105 - a key's name
-SKIP_VERIFICATION_KEY_NAME = "skip_verification"
-SKIP_VERIFICATION_REWARD_KEY_NAME = "skip_verification_reward"
-POLICY_BASE_URL_KEY_NAME = "policy_base_url"
-POLICY_API_KEY_KEY_NAME = "policy_api_key"
-POLICY_MODEL_NAME_KEY_NAME = "policy_model_name"
-POLICY_MODEL_KEY_NAME = "policy_model"
 
 NEMO_GYM_CONFIG_DICT_ENV_VAR_NAME = "NEMO_GYM_CONFIG_DICT"
 NEMO_GYM_CONFIG_PATH_ENV_VAR_NAME = INSTANCE_VARIABLE

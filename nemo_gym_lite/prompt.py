@@ -24,6 +24,8 @@ class PromptConfig(BaseModel):
         system: The system's message, if there is to be one.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     user: str
     system: str | None = None
 
