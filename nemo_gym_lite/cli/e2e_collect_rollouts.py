@@ -12,7 +12,7 @@ from nemo_gym_lite.cli import collect_rollouts
 from nemo_gym_lite.cli.common import asks_for_help, print_help, run_command
 from nemo_gym_lite.config.blocks import Block
 from nemo_gym_lite.datasets.prepare import prepare
-from nemo_gym_lite.datasets.scope import TYPES, datasets_in_scope, read_blocks
+from nemo_gym_lite.datasets.scope import datasets_in_scope, read_blocks
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.progress import say
@@ -55,10 +55,7 @@ def _prepared(options: WholeOptions, blocks: Sequence[Block]) -> Path:
     path = folder / f"{options.split}.jsonl"
     if options.reuse_existing_data_preparation and path.is_file():
         return path
-    mode = next(mode for mode, types in TYPES.items() if options.split in types)
-    datasets = [each for each in datasets_in_scope(blocks, mode) if each.config.type == options.split]
-    if not datasets:
-        raise ConfigError(f"split: no agent of the configuration has data of the type {options.split}")
+    datasets = datasets_in_scope(blocks, [options.split], "+split={}")
     prepare(datasets, folder, drop_invalid=False, overwrite_metrics=False, show=say)
     return path
 

@@ -11,9 +11,14 @@ from rich.table import Table
 
 from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
 from nemo_gym_lite.datasets.prepare import Prepared, prepare
-from nemo_gym_lite.datasets.scope import Mode, datasets_in_scope, read_blocks
+from nemo_gym_lite.datasets.scope import TYPES, Mode, datasets_in_scope, read_blocks
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+
+_OTHER_MODE: dict[Mode, str] = {
+    "train_preparation": "+mode=example_validation",
+    "example_validation": "+mode=train_preparation",
+}
 
 
 class PrepareOptions(BaseModel):
@@ -46,7 +51,7 @@ def prepare_data(argv: Sequence[str]) -> int:
         return print_help(PrepareOptions, "ng_prepare_data")
     options, blocks = read_blocks(argv, PrepareOptions)
     made = prepare(
-        datasets_in_scope(blocks, options.mode),
+        datasets_in_scope(blocks, TYPES[options.mode], _OTHER_MODE[options.mode]),
         options.output_dirpath,
         drop_invalid=options.drop_invalid,
         overwrite_metrics=options.overwrite_metrics_conflicts,

@@ -67,8 +67,13 @@ def read_blocks(argv: Sequence[str], options: type[OptionsT]) -> tuple[OptionsT,
     return read_options(values, options), server_blocks(plain)
 
 
-def datasets_in_scope(blocks: Iterable[Block], mode: Mode) -> list[Dataset]:
-    """The data files of the agents that a mode is about.
+def datasets_in_scope(blocks: Iterable[Block], types: Sequence[str], otherwise: str) -> list[Dataset]:
+    """The data files of the agents, as far as they are of these types.
+
+    Args:
+        blocks: The servers of a configuration.
+        types: Of them, such as `train`.
+        otherwise: The option by which a user chooses other types, with `{}` for one of those that there are.
 
     Raises:
         ConfigError: There are none, or some are not there; the message lists all of them.
@@ -79,9 +84,9 @@ def datasets_in_scope(blocks: Iterable[Block], mode: Mode) -> list[Dataset]:
         if block.server_type == "responses_api_agents"
         for entry in block.config.get("datasets") or ()
     ]
-    wanted = [(agent, config) for agent, config in known if config.type in TYPES[mode]]
+    wanted = [(agent, config) for agent, config in known if config.type in types]
     if not wanted:
-        raise _nothing(known, mode)
+        raise _nothing(known, types, otherwise)
     places = [find(config.jsonl_fpath) for _, config in wanted]
     if missing := [config for (_, config), place in zip(wanted, places, strict=True) if place is None]:
         listed = "\n".join(f"  {config.jsonl_fpath} ({config.name}): {_origin(config)}" for config in missing)
@@ -90,16 +95,15 @@ def datasets_in_scope(blocks: Iterable[Block], mode: Mode) -> list[Dataset]:
     return [Dataset(agent, config, place) for (agent, config), place in pairs if place is not None]
 
 
-def _nothing(known: Sequence[tuple[str, DatasetConfig]], mode: Mode) -> ConfigError:
+def _nothing(known: Sequence[tuple[str, DatasetConfig]], types: Sequence[str], otherwise: str) -> ConfigError:
     if not known:
         return ConfigError(
             "no agent of the configuration has `datasets`", "name the environments' files in config_paths"
         )
     there = "\n".join(f"  {agent}: {config.name} ({config.type})" for agent, config in known)
-    others = [f"+mode={other}" for other in TYPES if other != mode]
     return ConfigError(
-        f"no data file of the types {', '.join(TYPES[mode])}, which {mode} is about; there are\n{there}",
-        f"perhaps you mean {' or '.join(others)}",
+        f"no data file of the types {', '.join(types)}; there are\n{there}",
+        f"perhaps you mean {otherwise.format(known[0][1].type)}",
     )
 
 

@@ -28,7 +28,8 @@ def test_the_data_of_a_split_is_prepared_and_played_and_the_same_command_goes_on
     ("options", "complaint"),
     [
         ([], "neither split nor input_jsonl_fpath is given"),
-        (["+split=train"], "no data file of the types train"),
+        (["+split=train"], "no data file of the types train; there are"),
+        (["+split=train"], "perhaps you mean +split=example"),
         (["+split=exmaple"], "should be 'train', 'validation', 'benchmark' or 'example'"),
         (["+input_jsonl_fpath=gone.jsonl"], "no such file: gone.jsonl"),
     ],
@@ -41,3 +42,18 @@ def test_what_is_not_there_is_told_before_anything_starts(command, folder, optio
     assert ended.code == 2
     assert complaint in ended.err
     assert list(folder.iterdir()) == []
+
+
+def test_files_of_other_splits_need_not_be_there(command, write, process):
+    command("init_resources_server", "+entrypoint=resources_servers/tea")
+    entry = "{name: later, type: validation, jsonl_fpath: gone.jsonl, license: MIT}"
+    path = Path("resources_servers/tea/configs/tea.yaml")
+    text = path.read_text().replace("datasets:\n", f"datasets:\n      - {entry}\n")
+    path.write_text(text.replace("type: example", "type: train\n        license: MIT"))
+    model = "responses_api_models/simulated_model/configs/simulated_model.yaml"
+
+    ended = process("e2e_collect_rollouts", f"+config_paths=[{path},{model}]", "+split=train",
+                    "+output_jsonl_fpath=x.jsonl", "+limit=2")  # fmt: skip
+
+    assert ended.code == 0, ended.err
+    assert len(read_lines("x.jsonl")) == 2
