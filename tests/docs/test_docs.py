@@ -19,7 +19,13 @@ PAGES = [
     *sorted((ROOT / "responses_api_models").glob("*/README.md")),
     *(page for page in (ROOT / "README.md",) if page.exists()),
 ]
-MADE_BY_THE_READER = ("my_", "responses_api_agents/my_", "chunk_", "resources_servers/letter_count", "resources_servers/MY_")
+MADE_BY_THE_READER = (
+    "my_",
+    "responses_api_agents/my_",
+    "chunk_",
+    "resources_servers/letter_count",
+    "resources_servers/MY_",
+)
 
 
 def name_of(page):
