@@ -4,7 +4,8 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,35 @@ def requirements_of(server: ServerInstance) -> Requirements | None:
     """
     folder = server.entrypoint.parent
     return None if folder.is_relative_to(INSTALL_ROOT / "nemo_gym_lite") else read_requirements(folder)
+
+
+@cache
+def own_bounds() -> tuple[str, ...]:
+    """What this package and those below it ask of the packages that they need.
+
+    Whoever installs before ours on the path keeps to that: math-verify alone would bring an antlr4 that OmegaConf
+    cannot be imported with. Exact pins are left out: such two come together, and may be replaced together.
+    """
+    bounds: set[str] = set()
+    seen, waiting = set[str](), ["nemo-gym-lite"]
+    while waiting:
+        for each in _needed_by(waiting.pop()):
+            bounds |= {f"{each.name}{one}" for one in each.specifier if one.operator != "==" or "*" in one.version}
+            if each.name not in seen:
+                seen.add(each.name)
+                waiting.append(each.name)
+    return tuple(sorted(bounds))
+
+
+def _needed_by(package: str) -> Iterator[Requirement]:
+    """What an installed package needs on this machine without its extras; nothing if it is not installed."""
+    try:
+        lines = requires(package) or []
+    except PackageNotFoundError:
+        return
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement
 
 
 def _lines_of(file: Path, including: Sequence[Path]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from nemo_gym_lite.config.requirements import Requirements, requirements_of
+from nemo_gym_lite.config.requirements import Requirements, own_bounds, requirements_of
 from nemo_gym_lite.config.servers import ServerInstance
 from nemo_gym_lite.errors import ConfigError
 
@@ -52,7 +52,7 @@ async def isolated_interpreters(
     for server in servers:
         asked = requirements_of(server) if server.isolated else None
         if asked is not None:
-            folder = environments_folder(tree) / f"{server.implementation}-{_digest(asked)}"
+            folder = environments_folder(tree) / f"{server.implementation}-{_digest([*asked.lines, *own_bounds()])}"
             wanted.setdefault(folder, (asked, []))[1].append(server.name)
     try:
         async with asyncio.TaskGroup() as builds:
@@ -75,8 +75,8 @@ def _python_of(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _digest(asked: Requirements) -> str:
-    text = "\n".join([*asked.lines, sys.version, sys.prefix])
+def _digest(lines: Iterable[str]) -> str:
+    text = "\n".join([*lines, sys.version, sys.prefix])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -91,7 +91,10 @@ async def _ensure(folder: Path, asked: Requirements, names: list[str], show: Sho
         show(f"({title}) installing {count} of {asked.file}")
         shutil.rmtree(folder, ignore_errors=True)
         await _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], asked, title)
-        await _run([uv, "pip", "install", "--python", str(_python_of(folder)), "-r", "-"], asked, title)
+        bounds = folder / "bounds.txt"
+        bounds.write_text("\n".join(own_bounds()))
+        install = [uv, "pip", "install", "--python", str(_python_of(folder)), "-c", str(bounds), "-r", "-"]
+        await _run(install, asked, title)
         _lead_home(folder)
         (folder / _FINISHED).touch()
         show(f"({title}) its environment is ready after {time.monotonic() - began:.1f} s: {folder}")

@@ -2,10 +2,12 @@
 
 import shutil
 import sys
+from importlib.metadata import version
 
 import pytest
+from packaging.requirements import Requirement
 
-from nemo_gym_lite.config.requirements import read_requirements
+from nemo_gym_lite.config.requirements import own_bounds, read_requirements
 from nemo_gym_lite.errors import ConfigError
 
 from .conftest import failure
@@ -109,6 +111,14 @@ def test_what_asks_for_the_toolkit_itself_is_passed_over(tmp_path):
     (tmp_path / "requirements.txt").write_text("-e nemo-gym[dev] @ ../../\nnemo_gym==0.5.1  # pinned\n\n# no more\n")
 
     assert read_requirements(tmp_path) is None
+
+
+def test_what_one_server_installs_must_leave_our_own_packages_usable():
+    bounds = [Requirement(line) for line in own_bounds()]
+
+    assert {"omegaconf", "yarl"} <= {each.name for each in bounds}  # what we ask for, and what aiohttp does
+    assert all(each.specifier.contains(version(each.name)) for each in bounds)
+    assert not any("extra" in line for line in own_bounds())
 
 
 def test_included_files_are_followed_and_a_circle_is_named(tmp_path):
