@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from nemo_gym_lite.errors import SandboxConfigError
+from nemo_gym_lite.errors import SandboxConfigError, SandboxCreateError  # noqa: F401 - environments import both from here
 
 
 class SandboxStatus(StrEnum):
