@@ -1,11 +1,11 @@
 """`ng_test`: runs the tests of one environment, in which `nemo_gym` means this package."""
 
 import asyncio
-import subprocess
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ from nemo_gym_lite.datasets.rows import check
 from nemo_gym_lite.datasets.scope import Dataset
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.progress import say
-from nemo_gym_lite.serving.environment_tests import pytest_calls
+from nemo_gym_lite.serving.environment_tests import PytestCall, pytest_calls
 
 _LEAST_ROWS = 5
 
@@ -43,7 +43,7 @@ class OneTestOptions(BaseModel):
 
 
 def test(argv: Sequence[str]) -> int:
-    """Run the tests; returns pytest's exit code."""
+    """Become the run of the tests, which ends with pytest's exit code; returns if only help was asked for."""
     if asks_for_help(argv):
         return print_help(OneTestOptions, "ng_test")
     composed = compose(argv, OneTestOptions, needs_servers=False)
@@ -56,8 +56,14 @@ def test(argv: Sequence[str]) -> int:
     [call] = asyncio.run(calls)
     if call.problem:
         raise call.problem
-    done = subprocess.run(call.command, cwd=call.folder, env=call.variables, check=False)  # noqa: S603 - pytest itself
-    return abs(done.returncode)
+    return _become(call)
+
+
+def _become(call: PytestCall) -> NoReturn:
+    """Let pytest take the place of this process, so that whoever ends the one ends the other."""
+    sys.stderr.flush()
+    os.chdir(call.folder)
+    os.execve(call.command[0], call.command, call.variables)  # noqa: S606 - pytest itself
 
 
 def _folder(entrypoint: Path) -> Path:

@@ -61,6 +61,7 @@ def test_all(argv: Sequence[str]) -> int:
     ]
     if not folders:
         raise ConfigError("no server's folder in the search roots has tests")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what the tests started ends as with Ctrl-C
     ended = asyncio.run(_run_all(folders, composed))
     for each in ended:
         if each.output:

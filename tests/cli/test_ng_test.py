@@ -1,6 +1,8 @@
 """How environments' tests are run: as NeMo Gym runs them, in a process of their own, with its exit code."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,34 @@ def test_data_can_be_asked_to_be_there_and_valid(environment, write, command, ro
 
     assert ended.code == 2
     assert complaint in ended.err
+
+
+@pytest.mark.parametrize("name", ["test", "test_all"])
+def test_who_ends_the_command_ends_the_tests(environment, folder, name):
+    environment("tea", f"""
+        import os, pathlib, time
+
+        def test_it():
+            pathlib.Path({str(folder)!r}, "pid").write_text(str(os.getpid()))
+            time.sleep(60)
+    """)  # fmt: skip
+    hide = "from nemo_gym_lite.config import roots as r; r.INSTALL_ROOT = r.Path('/nowhere')"
+    code = f"{hide}; import sys; from nemo_gym_lite.cli import {name} as c; sys.exit(c.main())"
+    options = ["+entrypoint=resources_servers/tea"] if name == "test" else []
+    with subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.DEVNULL) as command:
+        pid = wait_for(lambda: (folder / "pid").read_text() if (folder / "pid").exists() else "")
+        command.terminate()
+        assert command.wait(10) != 0
+
+    assert wait_for(lambda: not Path("/proc", pid).exists())
+
+
+def wait_for(condition, seconds=20.0):
+    """What `condition` returns once that is true, or in the end."""
+    until = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
 
 
 def test_the_folder_of_all_environments_is_none_of_them(environment, command):
