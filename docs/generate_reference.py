@@ -39,8 +39,10 @@ from nemo_gym_lite.rollouts.manifest import Manifest
 from nemo_gym_lite.rollouts.options import CollectOptions
 from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 from nemo_gym_lite.routed_model import RoutingConfig
+from nemo_gym_lite.training.options import ExportOptions
 from responses_api_agents.gymnasium_agent.app import GymnasiumAgentConfig
 from responses_api_models.azure_openai_model.app import AzureOpenAIModelConfig
+from responses_api_models.local_vllm_model.app import LocalVLLMModelConfig
 from responses_api_models.openai_model.app import OpenAIModelConfig
 from responses_api_models.simulated_model.settings import EngineSettings, Faults, Latency, Limits
 from responses_api_models.vllm_model.app import VLLMModelConfig
@@ -57,6 +59,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "ng_estimate_cost": EstimateOptions,
     "ng_e2e_collect_rollouts": WholeOptions,
     "ng_reward_profile": ProfileOptions,
+    "ng_export_rollouts": ExportOptions,
     "ng_prepare_data": PrepareOptions,
     "ng_materialize_prompts": PromptOptions,
     "ng_make_tasks": MakeTasksOptions,
@@ -127,6 +130,9 @@ def configuration_page() -> str:
         parts += [f"## Agent `{name}`\n", _table(agent, leave_out=EVERY_SERVERS)]
     for name, model in MODELS.items():
         parts += [f"## Model `{name}`\n", _table(model, leave_out=EVERY_SERVERS)]
+    known = set(VLLMModelConfig.model_fields) - {"base_url"}
+    parts += ["## Model `local_vllm_model`\n", "All settings of `vllm_model`, and:\n"]
+    parts.append(_table(LocalVLLMModelConfig, leave_out=EVERY_SERVERS | known))
     parts += ["## Routing of a model\n", f"{_summary(RoutingConfig)}\n", _table(RoutingConfig)]
     parts += [
         "## Model `simulated_model`\n",

@@ -23,6 +23,7 @@ MAX_LINES = {
     "datasets": 600,
     "sandbox": 1_050,
     "agents": 400,
+    "training": 720,
     "": 4_300,
 }
 """Most lines of each folder of the package, docstrings included; the last is of the modules at its top, most of which
@@ -45,6 +46,7 @@ FLOORS = {
         rollouts.families
         rollouts.shards rollouts.columns
         datasets.statistics datasets.conflicts
+        training.conversation training.rollout training.columns training.group_index training.options
         """,
     2: """
         routing config openai_client rollouts.ticker rollouts.wire
@@ -52,7 +54,7 @@ FLOORS = {
         rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client
         sandbox serving.head_config serving.server_client
-        global_config model_calls prompt datasets
+        global_config model_calls prompt datasets training
         """,
     3: """
         serving.request_stats serving.metrics_page

@@ -19,6 +19,7 @@ from nemo_gym_lite.config_types import (
     ModelServerRef,
     ResourcesServerRef,
 )
+from nemo_gym_lite.dialects.token_turns import token_ids_contiguous
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.rollout_correlation import rollout_context
@@ -64,7 +65,7 @@ class EpisodeLoop:
         so_far: Json = {}
         try:
             async with asyncio.timeout(self._episode_s):
-                return await self._play(row, session, session_id, so_far)
+                return _flagged(await self._play(row, session, session_id, so_far))
         except FailedCallError as failure:
             failure.played = so_far
             raise
@@ -88,6 +89,12 @@ class EpisodeLoop:
 
     async def close(self) -> None:
         """Model and environment belong to whoever made them."""
+
+
+def _flagged(played: Json) -> Json:
+    """Say of a rollout with token ids whether its turns are one sequence: `token_ids_contiguous`."""
+    contiguous = token_ids_contiguous(played["response"]["output"])
+    return played if contiguous is None else {**played, "token_ids_contiguous": contiguous}
 
 
 class PlayingAgent(SimpleResponsesAPIAgent):

@@ -38,6 +38,7 @@ COMMANDS = tuple(
         ("verify_rollouts", "eval reverify", "score stored rollouts, again or for the first time"),
         ("aggregate_rollouts", "eval aggregate", "make one output of the outputs of several machines"),
         ("reward_profile", "eval profile", "say for each task how often and how well it was solved"),
+        ("export_rollouts", "dataset export", "write scored rollouts as data to train on"),
         ("estimate_cost", "eval estimate", "say what an input will take in tokens, dollars and time, from a few rows"),
         ("prepare_data", "dataset collate", "check, count and put together the data files of agents"),
         ("make_tasks", "dataset make", "write seeded tasks of a reasoning-gym data set"),

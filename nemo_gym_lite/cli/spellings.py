@@ -101,6 +101,10 @@ SPELLINGS: dict[str, Spelling] = {
         _flags(_CONFIGS + "--mode=mode --output-dir=output_dirpath --download?should_download"),
     ),
     "dataset make": Spelling("make_tasks", _flags("-o/--output=output_jsonl_fpath --size=size --seed=seed")),
+    "dataset export": Spelling(
+        "export_rollouts",
+        _flags("--rollouts=rollouts_jsonl_fpath -o/--output=output_fpath --format=format --overwrite?overwrite"),
+    ),
     "dataset render": Spelling("materialize_prompts", _flags(_IN_AND_OUT + "--prompt-config=prompt_config")),
     "list": Spelling("list"),
     "search": Spelling("list", word="query"),
