@@ -49,7 +49,19 @@ def fill_addresses(tree: Json, blocks: Sequence[Block], head: HeadServerConfig) 
         port = block.config.get("port")
         block.config["port"] = free_port(host, taken, low, high) if port is None else int(port)
         taken.add(block.config["port"])
+        if block.implementation == "local_vllm_model" and not block.config.get("engine_ports"):
+            block.config["engine_ports"] = _engine_ports(block, taken, low, high)
     tree["disallowed_ports"] = sorted(taken)
+
+
+def _engine_ports(block: Block, taken: set[int], low: int, high: int) -> list[int]:
+    """A free port for each engine that the server starts, chosen here so that collectors know them too."""
+    count = block.config.get("num_replicas", 1)
+    ports = []
+    for _ in range(count if isinstance(count, int) else 0):
+        ports.append(free_port(block.config["host"], taken, low, high))
+        taken.add(ports[-1])
+    return ports
 
 
 def _port_range(tree: Json) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from nemo_gym_lite.config.servers import ServerInstance, server_instances
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.serving.registry import fetch_config
 
-_ADDRESS = ("host", "port")
+_ADDRESS = ("host", "port", "engine_ports")
 
 
 @dataclass(frozen=True, slots=True)

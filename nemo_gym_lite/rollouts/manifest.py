@@ -37,6 +37,7 @@ _INCIDENTAL = {
     "requests_per_minute",
     "tokens_per_minute",
     "verify_pool",
+    *("engine_ports", "num_replicas", "executable", "log_dir", "start_timeout_s", "backoff_s", "restarts"),
 }
 """Settings of a server that say where and how it runs, not what it answers."""
 

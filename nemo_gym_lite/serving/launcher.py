@@ -185,7 +185,9 @@ class Launcher:
         kept.started_at = time.time()
         python = self._interpreters.get(kept.instances[0].name, sys.executable)
         kept.child = child = await start_servers(kept.instances, self._variables, self._lifeline_fd, self._show, python)
-        deadline = time.monotonic() + self._policy.start_s
+        own_s = (each.config.get("start_timeout_s") or 0 for each in kept.instances)  # an engine may load for long
+        start_s = max(self._policy.start_s, *own_s)
+        deadline = time.monotonic() + start_s
         for instance in kept.instances:
             while not await self._answers(instance):
                 await asyncio.wait({child.exited}, timeout=self._policy.poll_s)
@@ -196,7 +198,7 @@ class Launcher:
                 if time.monotonic() > deadline:
                     child.kill()
                     await asyncio.wait({child.exited})
-                    late = f"did not answer on {instance.url} within {self._policy.start_s:g} s"
+                    late = f"did not answer on {instance.url} within {start_s:g} s"
                     raise ServerStartError(f"server {instance.name!r} {late}")
 
     async def _answers(self, instance: ServerInstance) -> bool:

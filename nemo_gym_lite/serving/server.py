@@ -1,10 +1,12 @@
 """What every server is: a pydantic model with a config, a client for its neighbours, and a FastAPI app."""
 
+import asyncio
 import gc
 import os
 import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -169,6 +171,25 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve `app` until SIGTERM or SIGINT."""
     prepare_for_load()
     uvicorn.run(app, host=host, port=port, **_UVICORN)
+
+
+class _Told(uvicorn.Server):
+    """A server that is told when to end, instead of listening for signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to whoever serves."""
+        yield
+
+
+async def serve_until(ended: "asyncio.Future[Any]", app: FastAPI, host: str, port: int) -> None:
+    """Serve `app` on the running loop until `ended` is done; the caller sees to signals."""
+    prepare_for_load()
+    server = _Told(uvicorn.Config(app, host=host, port=port, **_UVICORN))
+    serving = asyncio.create_task(server.serve())
+    await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = server.force_exit = True  # requests in flight would wait for engines that end now
+    await asyncio.wait({serving})
 
 
 def serve_together(servers: Sequence[SimpleServer]) -> None:

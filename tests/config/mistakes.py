@@ -129,13 +129,6 @@ MISTAKES = {
         "space after",
         {"env.yaml": "policy_api_key:sk-of-the-user"},
     ),
-    "an engine's secret": Mistake(
-        ("+config_paths=[more.yaml]",),
-        ConfigError,
-        ("llama",),
-        "--api-key '****'",
-        {"more.yaml": "vllm_model: {model_name: llama, api_key: sk-of-the-user}", "env.yaml": ""},
-    ),
     "a key that is a number": Mistake((MORE,), ConfigError, ("more.yaml", "1"), "quotes", {"more.yaml": "1: x"}),
     "a key that is empty": Mistake(
         (MORE,), ConfigError, ("more.yaml, line 1, column 5", "no key"), "correct", {"more.yaml": "x: {~: 1}"}

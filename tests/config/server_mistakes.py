@@ -103,13 +103,6 @@ SERVER_MISTAKES = {
     "files without servers": Mistake(
         ("+config_paths=[more.yaml]",), NoServerInstancesError, ("more.yaml",), "+config_paths=", {"more.yaml": "x: 1"}
     ),
-    "an engine without an address": Mistake(
-        ("+config_paths=[more.yaml]",),
-        ConfigError,
-        ("`vllm_model`", "llama", "`policy_base_url`"),
-        "vllm serve llama --max-model-len 8192",
-        {"more.yaml": "vllm_model: {model_name: llama, max_model_len: 8192}", "env.yaml": ""},
-    ),
     "an engine without a model": Mistake(
         ("+config_paths=[more.yaml]",),
         ConfigError,

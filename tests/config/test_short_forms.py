@@ -1,11 +1,8 @@
 """The short form of a vLLM model means the policy model."""
 
-import pytest
 from pydantic import BaseModel
 
 from nemo_gym_lite.config.compose import compose
-from nemo_gym_lite.config.short_forms import serve_command
-from nemo_gym_lite.errors import ConfigError
 
 SHORT = """
     vllm_model:
@@ -49,28 +46,34 @@ def test_keys_of_the_user_win_over_what_it_stands_for(write):
     assert model.config["uses_reasoning_parser"] is False
 
 
-def test_without_an_address_the_error_says_how_to_start_the_engine(write):
+def test_without_an_address_the_run_starts_the_engine_itself(write):
     write("my_vllm.yaml", SHORT)
+    write("env.yaml", "")
 
-    with pytest.raises(ConfigError, match="policy_base_url") as caught:
-        compose(["+config_paths=[my_vllm.yaml]"], NoOptions)
+    (model,) = compose(["+config_paths=[my_vllm.yaml]"], NoOptions).servers
 
-    assert (
-        "vllm serve meta-llama/Llama-3.1-70B-Instruct --tensor-parallel-size 1 --gpu-memory-utilization 0.95 "
-        "--max-model-len 8192 --max-num-batched-tokens 8192 --dtype auto\n"
-    ) in caught.value.hint
-
-
-def test_switches_lists_and_mappings_are_spelt_as_vllm_reads_them():
-    arguments = {
-        "enable_prefix_caching": True,
-        "enforce_eager": False,
-        "revision": None,
-        "middleware": ["a", "b"],
-        "override_generation_config": {"top_p": 0.9},
+    assert (model.name, model.implementation) == ("policy_model", "local_vllm_model")
+    assert model.config["model"] == "meta-llama/Llama-3.1-70B-Instruct"
+    assert model.config["engine_args"] == {
+        "enable_auto_tool_choice": True,
+        "tool_call_parser": "hermes",
+        "tensor_parallel_size": 1,
+        "gpu_memory_utilization": 0.95,
+        "max_model_len": 8192,
+        "max_num_batched_tokens": 8192,
+        "dtype": "auto",
     }
+    assert len(set(model.config["engine_ports"]) - {model.port}) == 1
 
-    assert serve_command("my model", arguments) == (
-        "vllm serve 'my model' --enable-prefix-caching --no-enforce-eager --middleware a b "
-        "--override-generation-config '{\"top_p\": 0.9}'"
+
+def test_settings_of_the_server_stand_beside_those_of_the_engine(write):
+    write(
+        "my_vllm.yaml", "vllm_model: {model_name: llama, num_replicas: 3, api_key: sk-1, tool_call_parser: llama3_json}"
     )
+    write("env.yaml", "")
+
+    (model,) = compose(["+config_paths=[my_vllm.yaml]"], NoOptions).servers
+
+    assert (model.config["num_replicas"], model.config["api_key"]) == (3, "sk-1")
+    assert len(set(model.config["engine_ports"])) == 3
+    assert model.config["engine_args"] == {"enable_auto_tool_choice": True, "tool_call_parser": "llama3_json"}

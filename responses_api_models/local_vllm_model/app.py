@@ -1,0 +1,205 @@
+"""vLLM started by `ng_run`: as many engines as there are replicas, and `vllm_model` before them."""
+
+import asyncio
+import dataclasses
+import os
+import shlex
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+import uvloop
+from fastapi import FastAPI
+from pydantic import AliasChoices, Field, model_validator
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.masking import mask_secrets
+from nemo_gym_lite.config.roots import find, search_roots
+from nemo_gym_lite.dialects.settings import DialectSettings
+from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.routed_model import BaseUrls
+from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
+from nemo_gym_lite.serving.server import serve_until
+from responses_api_models.local_vllm_model.arguments import check_arguments, find_vllm, words
+from responses_api_models.local_vllm_model.fleet import Fleet, until
+from responses_api_models.local_vllm_model.gpus import DEVICES_VARIABLE, divide, gpus_per_replica, visible_gpus
+from responses_api_models.local_vllm_model.replica import Patience, ReplicaPlan, own_environment
+from responses_api_models.vllm_model.app import VLLMModel, VLLMModelConfig
+
+_NO_KEYS = {"", "EMPTY", "dummy"}
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+class LocalVLLMModelConfig(VLLMModelConfig):
+    """The settings of `vllm_model`, and those of the engines."""
+
+    kept_for_nemo_gym: ClassVar[frozenset[str]] = VLLMModelConfig.kept_for_nemo_gym | {
+        *("vllm_serve_kwargs", "vllm_serve_env_vars", "ray_worker_py_executable", "show_vllm_engine_stats", "debug")
+    }
+
+    base_url: BaseUrls = Field(default_factory=list, description="engines that run already; none is started then")
+    engine_args: Json = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("engine_args", "vllm_serve_kwargs"),
+        description="arguments of `vllm serve` by name",
+    )
+    env_vars: dict[str, str] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("env_vars", "vllm_serve_env_vars"),
+        repr=False,
+        description="environment variables of the engines",
+    )
+    num_replicas: int = Field(default=1, ge=1, description="engines to start; the GPUs are divided among them")
+    engine_ports: list[int] = Field(default_factory=list, description="port of each replica; free ones by default")
+    executable: str | None = Field(
+        default=None, description="the `vllm` program; by default that of this environment, else that on PATH"
+    )
+    hf_home: str | None = Field(default=None, description="folder of downloaded models, the engines' HF_HOME")
+    log_dir: str = Field(default="results/vllm_logs", description="folder of the replicas' log files")
+    start_timeout_s: float = Field(default=1800.0, gt=0, description="seconds until every engine must be ready")
+    backoff_s: float = Field(default=1.0, gt=0, description="seconds before the first restart; doubles with each")
+    restarts: int = Field(default=5, ge=0, description="crashes in a row after which a replica stays down")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _point_to_replicas(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        variables = values.get("env_vars") or values.get("vllm_serve_env_vars") or {}
+        given = {key: value for key, value in values.items() if key not in {"env_vars", "vllm_serve_env_vars"}}
+        given["env_vars"] = {key: str(value) for key, value in variables.items() if value is not None}
+        if values.get("base_url"):
+            return given
+        ports, replicas = values.get("engine_ports") or [], values.get("num_replicas", 1)
+        if len(ports) != replicas:
+            raise ConfigError(
+                f"server `{values.get('name')}`: {len(ports)} engine_ports for num_replicas {replicas!r}",
+                "leave engine_ports out to get free ones",
+            )
+        return {**given, "base_url": [_url(values.get("host") or "127.0.0.1", port) for port in ports]}
+
+    def replica_urls(self) -> list[str]:
+        """Where the engines answer that are ours to start."""
+        return [_url(self.host, port) for port in self.engine_ports]
+
+    def patience(self) -> Patience:
+        """How the engines are waited for and started again."""
+        return Patience(start_s=self.start_timeout_s, backoff_s=self.backoff_s, restarts=self.restarts)
+
+    @property
+    def served_name(self) -> str:
+        """The name that requests give the model."""
+        name = self.engine_args.get("served_model_name", self.engine_args.get("served-model-name"))
+        return str(name[0] if isinstance(name, list) else name or self.model)
+
+    def dialect(self) -> DialectSettings:
+        """The part that the translation needs."""
+        return dataclasses.replace(super().dialect(), model=self.served_name)
+
+
+class LocalVLLMModel(VLLMModel):
+    """The server. Its near client is `vllm_model`'s, over the replicas."""
+
+    is_engine: ClassVar[bool] = True
+    """The process is needed even where the model is near, because it starts what the near client talks to."""
+
+    config: LocalVLLMModelConfig
+
+    def setup_webserver(self) -> FastAPI:
+        """Make the app, with `GET /get_inner_vllm_config` for whoever talks to the engines directly."""
+        app = super().setup_webserver()
+        app.get("/get_inner_vllm_config")(self.inner_config)
+        return app
+
+    async def inner_config(self) -> Json:
+        """Where the engines are."""
+        return {"base_url": self.config.base_url, "api_key": self.config.api_key, "model": self.config.served_name}
+
+    @classmethod
+    def run_webserver(cls) -> None:
+        """Start the engines, then serve until SIGTERM, while engines that die are started again."""
+        tree = orjson.loads(Path(os.environ[CONFIG_FILE_VARIABLE]).read_bytes())
+        server = cls.from_tree(tree, os.environ[INSTANCE_VARIABLE])
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server._run())
+
+    async def _run(self) -> None:
+        config = self.config
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        stopping = asyncio.create_task(stopped.wait())
+        if not config.engine_ports or config.base_url != config.replica_urls():
+            await serve_until(stopping, self.build_app(), config.host, config.port)
+            return
+        async with aiohttp.ClientSession() as http:
+            fleet = Fleet(await plans(config), http, show, config.patience())
+            try:
+                await until(stopping, fleet.start())
+                if not stopped.is_set():
+                    ended = asyncio.create_task(fleet.keep(stopping))
+                    await serve_until(ended, self.build_app(), config.host, config.port)
+                    ended.result()
+            finally:
+                await fleet.stop()
+
+
+def show(line: str) -> None:
+    """Write a line to stderr, which whoever started this process shows."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+async def plans(config: LocalVLLMModelConfig) -> list[ReplicaPlan]:
+    """What each replica is: program, arguments, GPUs, port and log.
+
+    Raises:
+        ConfigError: vLLM is not there, does not know an argument, or the GPUs do not suffice.
+    """
+    variables = own_environment(({"HF_HOME": config.hf_home} if config.hf_home else {}) | config.env_vars)
+    if config.api_key not in _NO_KEYS:
+        variables["VLLM_API_KEY"] = config.api_key  # not on the command line, where every user of the machine sees it
+    if not config.model:
+        raise ConfigError(f"server `{config.name}`: no `model`", "name a folder or a model of the hub")
+    vllm = find_vllm(config.executable, variables)
+    show(f"{config.name}: reading what arguments {vllm} knows")
+    await check_arguments(vllm, config.engine_args, variables)
+    gpus = visible_gpus(variables)
+    shares = divide(gpus, config.num_replicas, gpus_per_replica(config.engine_args))
+    if idle := len(gpus) - sum(map(len, shares)):
+        show(f"{config.name}: {idle} of {len(gpus)} GPUs are not used: raise num_replicas or tensor_parallel_size")
+    return [_plan(config, vllm, variables, number, share) for number, share in enumerate(shares, 1)]
+
+
+def _plan(config: LocalVLLMModelConfig, vllm: str, variables: Json, number: int, gpus: list[str]) -> ReplicaPlan:
+    user_folder = search_roots()[0]
+    place, port = find(config.model), config.engine_ports[number - 1]
+    arguments = {"served_model_name": config.served_name, **config.engine_args}
+    model = str(place.absolute()) if place is not None and place.is_dir() else config.model
+    address = ["--host", config.host, "--port", str(port)]
+    of_all = f" of {config.num_replicas}" if config.num_replicas > 1 else ""
+    log = user_folder / config.log_dir / f"{config.name}_replica_{number}.log"
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        shown = shlex.join([vllm, "serve", model, *address, *words(mask_secrets(arguments))])
+        log.write_text(f"{DEVICES_VARIABLE}={','.join(gpus)} {shown}\n" if gpus else f"{shown}\n")
+    return ReplicaPlan(
+        f"replica {number}{of_all} of {config.name}",
+        [vllm, "serve", model, *address, *words(arguments)],
+        {**variables, **({DEVICES_VARIABLE: ",".join(gpus)} if gpus else {})},
+        config.replica_urls()[number - 1].removesuffix("/v1"),
+        log,
+        str(user_folder),
+    )
+
+
+if __name__ == "__main__":
+    LocalVLLMModel.run_webserver()

@@ -1,0 +1,216 @@
+"""One replica of the engine: started, watched while it loads, logged, and started again when it dies."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import aiohttp
+
+from nemo_gym_lite.config.roots import INSTALL_ROOT
+from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.serving.child import Child
+from responses_api_models.local_vllm_model.engine_process import LIFELINE_VARIABLE
+from responses_api_models.local_vllm_model.progress import Output
+
+_SCRIPT = Path(__file__).with_name("engine_process.py")
+
+_LABEL = "engine"
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a replica is waited for and how often it is started again. Times are in seconds."""
+
+    start_s: float = 1800.0
+    """Until it must be ready; a large checkpoint loads for minutes."""
+    poll_s: float = 0.25
+    report_s: float = 15.0
+    """How often a start that goes on is told."""
+    health_timeout_s: float = 5.0
+    backoff_s: float = 1.0
+    """Before the first restart; doubles with each."""
+    backoff_cap_s: float = 60.0
+    restarts: int = 5
+    """Crashes in a row after which it stays down."""
+    steady_s: float = 120.0
+    """A replica that was up for so long has its crashes forgiven."""
+    stop_s: float = 4.0
+    """Between SIGTERM and SIGKILL."""
+
+    def wait_s(self, crashes: int) -> float:
+        """Seconds to wait before the restart that follows this many crashes in a row."""
+        return min(self.backoff_s * 2.0 ** (crashes - 1), self.backoff_cap_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPlan:
+    """What one replica is.
+
+    Attributes:
+        title: What it is called in messages, such as `replica 1 of 2 of policy_model`.
+        command: The program and its arguments.
+        variables: Its whole environment.
+        url: Where it answers, without `/v1`.
+        log: File that gets all that it says.
+        folder: Its working folder.
+    """
+
+    title: str
+    command: Sequence[str]
+    variables: Mapping[str, str]
+    url: str
+    log: Path
+    folder: str
+
+
+class Replica:
+    """A replica, life after life.
+
+    Args:
+        plan: What it is.
+        http: For asking whether it is ready.
+        show: Gets lines of news.
+        patience: How patient to be.
+    """
+
+    def __init__(self, plan: ReplicaPlan, http: aiohttp.ClientSession, show: Show, patience: Patience) -> None:
+        self.is_ready = False
+        self.restarts = 0
+        self._plan = plan
+        self._http = http
+        self._show = show
+        self._patience = patience
+        self._output = Output()
+        self._child: Child | None = None
+        self._lifeline_fds: tuple[int, int] | None = None
+        self._began = 0.0
+
+    async def start(self) -> None:
+        """Start the engine and wait until it is ready.
+
+        Raises:
+            ServerStartError: It died first, or takes too long; the message holds its last lines.
+        """
+        plan, patience = self._plan, self._patience
+        self._output, self._began = Output(), time.monotonic()
+        child = self._child = await self._start_process()
+        told = self._began
+        while not await self._is_healthy():
+            await asyncio.wait({child.exited}, timeout=patience.poll_s)
+            if child.exited.done():
+                raise self._failure(child)
+            now = time.monotonic()
+            if now - self._began > patience.start_s:
+                await self.stop()
+                text = f"{plan.title} was not ready within {patience.start_s:g} s, it was {self._output.phase}"
+                raise ServerStartError(f"{text}; its last lines ({plan.log}):{self._output.last_lines()}")
+            if now - told >= patience.report_s:
+                told = now
+                self._tell(self._output.phase)
+        self.is_ready = True
+        self._tell(f"ready at {plan.url}")
+
+    async def keep(self) -> ServerStartError:
+        """Start the engine again whenever it dies; returns, with the last failure, when it crashes too often."""
+        crashes = 0
+        while True:
+            assert self._child is not None
+            ready_at = time.monotonic()
+            await asyncio.wait({self._child.exited})
+            failure = self._failure(self._child)
+            while True:
+                crashes = 1 if self.is_ready and time.monotonic() - ready_at > self._patience.steady_s else crashes + 1
+                self.is_ready = False
+                if crashes > self._patience.restarts:
+                    self._show(f"{failure.message}\n{self._plan.title} crashed {crashes} times in a row and stays down")
+                    return failure
+                wait_s = self._patience.wait_s(crashes)
+                self._show(f"{failure.message}\n{failure.hint}".rstrip())
+                self._show(f"{self._plan.title}: restart {crashes} of {self._patience.restarts} in {wait_s:g} s")
+                await asyncio.sleep(wait_s)
+                self.restarts += 1
+                try:
+                    await self.start()
+                    break
+                except ServerStartError as error:
+                    failure = error
+
+    async def stop(self) -> None:
+        """End the engine with all that it started: SIGTERM first, so that requests in flight are told."""
+        child = self._child
+        if child is not None:
+            child.terminate()
+            try:
+                await asyncio.wait({child.exited}, timeout=self._patience.stop_s)
+            finally:
+                child.kill()
+            await asyncio.wait({child.exited})
+        self._close_lifeline()
+
+    async def _start_process(self) -> Child:
+        plan = self._plan
+        self._close_lifeline()
+        self._lifeline_fds = read_fd, _ = os.pipe()
+        plan.log.parent.mkdir(parents=True, exist_ok=True)
+        log = plan.log.open("a", encoding="utf-8", buffering=1)
+        log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {plan.title} starts\n")
+        child = await Child.start(
+            plan.title,
+            _LABEL,
+            (str(_SCRIPT), *plan.command),
+            lambda line: self._take(line, log),
+            variables={**plan.variables, LIFELINE_VARIABLE: str(read_fd)},
+            pass_fds=(read_fd,),
+            folder=plan.folder,
+            python=sys.executable,
+        )
+        child.exited.add_done_callback(lambda _: log.close())
+        return child
+
+    def _take(self, labelled: str, log: TextIO) -> None:
+        line = labelled.removeprefix(f"({_LABEL}) ")
+        with suppress(OSError, ValueError):  # a full disk, or a log that is closed, must not end the engine
+            log.write(f"{line}\n")
+        if self._output.take(line) and not self.is_ready:
+            self._tell(self._output.phase)
+
+    def _tell(self, news: str) -> None:
+        self._show(f"{self._plan.title}: {news} ({time.monotonic() - self._began:.0f} s)")
+
+    def _failure(self, child: Child) -> ServerStartError:
+        how = child.failure().message.partition(": ")[0]
+        when = "" if self.is_ready else f" while it was {self._output.phase}"
+        lines = self._output.last_lines()
+        said = f"; its last lines ({self._plan.log}):{lines}" if lines else " without a word"
+        return ServerStartError(f"{how}{when}{said}", self._output.hint(how))
+
+    async def _is_healthy(self) -> bool:
+        timeout = aiohttp.ClientTimeout(total=self._patience.health_timeout_s)
+        try:
+            async with self._http.get(f"{self._plan.url}/health", timeout=timeout) as reply:
+                return reply.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def _close_lifeline(self) -> None:
+        for fd in self._lifeline_fds or ():
+            os.close(fd)
+        self._lifeline_fds = None
+
+
+def own_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without what was put there to find our own code, with `changes` laid over it.
+
+    An engine may run on another Python, which must not import the packages of this one.
+    """
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = os.pathsep.join(path for path in paths if path and Path(path) != INSTALL_ROOT)
+    return {**os.environ, "PYTHONPATH": kept, **changes}

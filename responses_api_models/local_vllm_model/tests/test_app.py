@@ -1,0 +1,219 @@
+"""Engines that a run starts: ready, divided, logged, replaced when they die, and gone when it is gone."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from nemo_gym_lite.config.compose import compose
+from nemo_gym_lite.config.roots import INSTALL_ROOT
+from nemo_gym_lite.config_types import Deadlines
+from nemo_gym_lite.errors import ServerStartError
+from nemo_gym_lite.serving.client import open_http
+from nemo_gym_lite.serving.far_model import FarModel
+from nemo_gym_lite.serving.launcher import Launcher
+from responses_api_models.local_vllm_model.app import LocalVLLMModel
+from responses_api_models.local_vllm_model.gpus import gpus_per_replica
+
+STAND_IN = Path(__file__).with_name("stand_in_vllm.py")
+FILE = "responses_api_models/local_vllm_model/configs/local_vllm_model.yaml"
+BLOCK = "policy_model.responses_api_models.local_vllm_model"
+
+
+class NoOptions(BaseModel):
+    """A command without options."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A user's folder, with a program that stands for vllm."""
+    program = tmp_path / "vllm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("STAND_IN_FOLDER", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    return tmp_path
+
+
+def composed_of(folder, *words):
+    return compose(
+        [f"+config_paths=[{FILE}]", "+policy_model_name=tiny", f"++{BLOCK}.executable={folder}/vllm"]
+        + [f"++{BLOCK}.{word}" for word in words],
+        NoOptions,
+    )
+
+
+def launcher_of(folder, shown, *words):
+    composed = composed_of(folder, *words)
+    return composed.servers[0], Launcher(composed.servers, composed.tree, shown.append)
+
+
+def engine_pids(folder):
+    """Process ids of every life of every engine, each with its child's."""
+    return [[int(pid) for pid in line.split()] for line in (folder / "pids").read_text().splitlines()]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until_gone(pids):
+    async with asyncio.timeout(20):
+        while any(is_alive(pid) for pid in pids):
+            await asyncio.sleep(0.05)
+
+
+def text_of(response):
+    return response["output"][-1]["content"][0]["text"]
+
+
+async def test_replicas_share_the_gpus_tell_how_their_start_goes_and_are_gone_at_the_end(folder):
+    shown = []
+    instance, launcher = launcher_of(
+        folder, shown, "num_replicas=2", "engine_args.tensor_parallel_size=2", "engine_args.enforce_eager=false"
+    )
+    deadlines = Deadlines()
+    async with launcher, open_http(deadlines) as http:
+        near = LocalVLLMModel.near_client(instance, http, deadlines)
+        far = FarModel(instance.url, http, deadlines)
+        for model in (near, far):
+            said = {text_of(await model.respond({"input": "hi"}, f"session {n}")) for n in range(6)}
+            assert said == {"4,5", "6,7"}
+        async with http.get(f"{instance.url}/get_inner_vllm_config") as reply:
+            told = await reply.json()
+
+    ports = instance.config["engine_ports"]
+    assert told["base_url"] == [f"http://127.0.0.1:{port}/v1" for port in ports]
+    assert told["model"] == "tiny"
+    for phase in ("loading the model", "compiling", "ready at"):
+        assert sum(phase in line for line in shown) == 2, shown
+    for number, port in enumerate(ports, 1):
+        log = (folder / f"results/vllm_logs/policy_model_replica_{number}.log").read_text()
+        assert "vllm serve tiny" in log
+        assert "Starting to load model" in log
+        words = json.loads((folder / f"arguments_{port}").read_text())
+        assert "--no-enforce-eager" in words
+        assert words[words.index("--tensor-parallel-size") + 1] == "2"
+    await until_gone([pid for life in engine_pids(folder) for pid in life])
+
+
+async def test_a_replica_that_is_killed_is_gone_around_and_used_again(folder):
+    shown = []
+    instance, launcher = launcher_of(folder, shown, "num_replicas=2", "backoff_s=0.2", "routing.rest_s=0.5")
+    deadlines = Deadlines()
+    async with launcher, open_http(deadlines) as http:
+        near = LocalVLLMModel.near_client(instance, http, deadlines)
+        first, *_ = engine_pids(folder)
+        os.kill(first[0], signal.SIGKILL)
+        for number in range(12):  # none fails
+            assert text_of(await near.respond({"input": "hi"}, f"session {number}"))
+        await until_gone(first)  # what it had started goes with it
+        async with asyncio.timeout(20):
+            while sum("ready at" in line for line in shown) < 3:
+                await asyncio.sleep(0.05)
+            (folder / "requests").write_text("")
+            number = 0
+            while len(set((folder / "requests").read_text().split())) < 2:
+                number += 1
+                await near.respond({"input": "hi"}, f"later {number}")
+                await asyncio.sleep(0.05)
+    assert len(engine_pids(folder)) == 3
+    assert any("was killed by SIGKILL" in line for line in shown)
+    assert any("restart 1 of 5" in line for line in shown)
+
+
+async def test_an_engine_out_of_memory_is_told_with_its_last_lines_and_what_to_lower(folder, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DIES", "out of memory")
+    _, launcher = launcher_of(folder, [])
+
+    with pytest.raises(ServerStartError) as caught:
+        async with launcher:
+            pass
+
+    assert "replica 1 of policy_model exited with code 1 while it was loading the model" in caught.value.message
+    assert "Tried to allocate 2.00 GiB" in caught.value.message
+    assert "See root cause above" in caught.value.message
+    assert "policy_model_replica_1.log" in caught.value.message
+    for setting in ("max_model_len", "max_num_seqs", "gpu_memory_utilization"):
+        assert setting in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("engine_args.swap_space=4", ("does not know", "`swap_space`")),
+        ("engine_args.max_model_length=4", ("does not know", "`max_model_length`")),
+        ("engine_args.port=4", ("engine_args names port",)),
+        ("num_replicas=5", ("5 x 1 GPUs", "4,5,6,7")),
+        ("executable=/nowhere/vllm", ("/nowhere/vllm", "is no program")),
+    ],
+)
+async def test_what_cannot_work_is_told_before_an_engine_starts(folder, word, wanted):
+    _, launcher = launcher_of(folder, [], word)
+
+    with pytest.raises(ServerStartError) as caught:
+        async with launcher:
+            pass
+
+    for part in wanted:
+        assert part in caught.value.message
+    assert caught.value.hint
+    assert not (folder / "pids").exists()
+
+
+async def test_nothing_is_left_when_ng_run_is_killed(folder):
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "nemo_gym_lite.cli.run", f"+config_paths=[{FILE}]", "+policy_model_name=tiny"),
+        *(f"++{BLOCK}.executable={folder}/vllm", f"++{BLOCK}.num_replicas=2"),
+        env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(60):
+        await child.stdout.readuntil(b"Ctrl-C stops them")
+    child.kill()
+    await child.communicate()
+
+    pids = [pid for life in engine_pids(folder) for pid in life]
+    assert len(pids) == 4
+    await until_gone(pids)
+
+
+def test_nemo_gyms_own_keys_mean_the_same(folder):
+    composed = compose(
+        [
+            "+config_paths=[]",
+            *(f"+{BLOCK}.{word}" for word in ("entrypoint=app.py", "model=tiny", "debug=false", "api_key=dummy")),
+            f"+{BLOCK}.vllm_serve_kwargs={{tensor_parallel_size: 2}}",
+            f"+{BLOCK}.vllm_serve_env_vars={{VLLM_RAY_DP_PACK_STRATEGY: strict}}",
+        ],
+        NoOptions,
+    )
+
+    (instance,) = composed.servers
+    config = LocalVLLMModel.model_fields["config"].annotation.of_instance(instance.config)
+
+    assert config.engine_args == {"tensor_parallel_size": 2}
+    assert config.env_vars == {"VLLM_RAY_DP_PACK_STRATEGY": "strict"}
+    assert config.base_url == [f"http://127.0.0.1:{config.engine_ports[0]}/v1"]
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (INSTALL_ROOT / "configs/hardware").glob("*.yaml")))
+def test_presets_of_machines_add_to_the_model_and_use_every_gpu(preset):
+    composed = compose([f"+config_paths=[{FILE},configs/hardware/{preset}.yaml]", "+policy_model_name=m"], NoOptions)
+
+    (instance,) = composed.servers
+    config = LocalVLLMModel.model_fields["config"].annotation.of_instance(instance.config)
+
+    assert config.num_replicas * gpus_per_replica(config.engine_args) == int(preset.partition("x")[0])
+    assert config.engine_args["tool_call_parser"] == "hermes"

@@ -1,0 +1,110 @@
+"""`ng_run` starts two vLLM servers itself, and a run goes on while one of them is killed and started again."""
+
+import asyncio
+import json
+import signal
+import urllib.request
+
+import psutil
+import pytest
+
+from tests.collect.workspace import Workspace, identities
+from tests.vllm.engines import ENVIRONMENT, MODEL, NOT_INHERITED, VENV
+from tests.vllm.scripts import data
+from tests.vllm.test_documented_commands import ng_run
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+
+ENGINE_ARGS = {
+    "served_model_name": "tiny",
+    "dtype": "float32",
+    "kv_cache_memory_bytes": 64 * 2**20,
+    "block_size": 32,
+    "max_model_len": 2048,
+    "max_num_seqs": 64,
+    "enforce_eager": True,
+    "tool_strict_level": "parameter",
+}
+ENVIRONMENTS = ("simple_weather", "gsm8k")
+REPEATS = 6
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    for name in NOT_INHERITED:
+        monkeypatch.delenv(name, raising=False)
+    workspace = Workspace(tmp_path)
+    settings = {
+        "model": str(MODEL),
+        "num_replicas": 2,
+        "executable": str(VENV / "bin/vllm"),
+        "engine_args": ENGINE_ARGS,
+        "env_vars": {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"},
+    }
+    files = ["responses_api_models/local_vllm_model/configs/local_vllm_model.yaml"]
+    files += [f"resources_servers/{name}/configs/{name}.yaml" for name in ENVIRONMENTS]
+    block = {"responses_api_models": {"local_vllm_model": settings}}
+    workspace.write("all.yaml", json.dumps({"config_paths": files, "policy_model": block}))
+    return workspace
+
+
+def started_engines():
+    """The running programs of the replicas, by port."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "engine_process.py" not in " ".join(words[:4]) and "serve" in words and str(MODEL) in words:
+            found[int(words[words.index("--port") + 1])] = process
+    return found
+
+
+def finished(port):
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        page = reply.read().decode()
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith("vllm:request_success_total{"))
+
+
+async def collected(workspace, head, name, output):
+    run = await workspace.collect(
+        f"+agent_name={name}_simple_agent",
+        f"+input_jsonl_fpath=resources_servers/{name}/data/example.jsonl",
+        f"+output_jsonl_fpath=results/{output}.jsonl",
+        f"+num_repeats={REPEATS}",
+        "+concurrency=16",
+        "+responses_create_params.max_output_tokens=64",
+        head,
+        timeout_s=300,
+    )
+    assert run.code == 0, run.err
+    rows = workspace.rows(f"results/{output}.jsonl")
+    assert len(set(identities(rows))) == len(rows)
+    return rows
+
+
+async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(workspace):
+    async with ng_run(workspace, "all.yaml") as head:
+        engines = started_engines()
+        assert len(engines) == 2
+        victim = min(engines)
+        playing = asyncio.create_task(collected(workspace, head, "gsm8k", "gsm8k"))
+        while len(workspace.rows("results/gsm8k.jsonl")) < 10:
+            await asyncio.sleep(0.1)
+        engines[victim].send_signal(signal.SIGKILL)
+        rows = await playing
+        assert len(rows) == len(data("gsm8k")) * REPEATS
+        async with asyncio.timeout(300):
+            while victim not in started_engines() or not await asyncio.to_thread(answers, victim):
+                await asyncio.sleep(0.5)
+        assert started_engines()[victim].pid != engines[victim].pid
+        assert await collected(workspace, head, "simple_weather", "weather")
+        assert all(finished(port) > 0 for port in engines)
+    assert not started_engines()
+
+
+def answers(port):
+    try:
+        finished(port)
+    except OSError:
+        return False
+    return True
