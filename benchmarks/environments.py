@@ -1,6 +1,6 @@
 """What all environments at once take: start of `ng_run`, memory of each server, and the package's own import.
 
-`python -m benchmarks.environments` starts every environment that the repository has, each in a process of its own.
+`python -m benchmarks.environments` starts every environment that the repository has, each in a process of its own; their agents share one.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> int:
     largest_mb = max(startup.by_server_mb.values())
     met = startup.ready_s < READY_BAR_S and largest_mb < SERVER_BAR_MB and import_ms < IMPORT_BAR_MS
     console.print(
-        f"{len(startup.by_server_mb)} servers of {len(configs)} environments: ready after {startup.ready_s:.1f} s "
+        f"{len(configs)} environments in {len(startup.by_server_mb)} processes: ready after {startup.ready_s:.1f} s "
         f"(bar {READY_BAR_S:g}), the largest takes {largest_mb:.0f} MB (bar {SERVER_BAR_MB:g}), all with ng_run "
         f"{startup.servers_mb:,.0f} MB; import of nemo_gym_lite {import_ms:.0f} ms (bar {IMPORT_BAR_MS:g})"
     )

@@ -22,7 +22,7 @@ class Startup:
         ready_s: Seconds from the command to its line that says that all servers are ready.
         servers_mb: Resident memory of `ng_run` and its servers, in megabytes.
         processes: Their number.
-        by_server_mb: Resident memory of each server with all that it started, by instance name.
+        by_server_mb: Resident memory of each process of servers with all that it started, by instance name.
     """
 
     ready_s: float
@@ -61,8 +61,14 @@ def _start_once(workdir: Path, configs: Sequence[str]) -> Startup:
         ready_s = time.perf_counter() - begun
         servers_mb, processes = tree_mb(child.pid)
         by_server_mb = {
-            each.cmdline()[-1]: tree_mb(each.pid)[0] for each in psutil.Process(child.pid).children(recursive=False)
+            _served_by(each): tree_mb(each.pid)[0] for each in psutil.Process(child.pid).children(recursive=False)
         }
         child.send_signal(signal.SIGTERM)
         child.stdout.read()
     return Startup(ready_s, servers_mb, processes, by_server_mb)
+
+
+def _served_by(process: psutil.Process) -> str:
+    """The servers of a process, as its command line names them."""
+    names = process.cmdline()[4:]  # after python -P -m MODULE
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
