@@ -214,7 +214,7 @@ def _message_tag(item: dict[str, Any]) -> str:
     return "message" if "status" in item and role != "assistant" else "easy"
 
 
-def _input_tag(item: Any) -> str | None:
+def _item_tag(item: Any) -> str | None:
     if not isinstance(item, dict):
         return next((_TAG_OF_CLASS[base] for base in type(item).__mro__ if base in _TAG_OF_CLASS), None)
     kind = item.get("type") or "message"
@@ -223,10 +223,6 @@ def _input_tag(item: Any) -> str | None:
     if tag in _TRAINABLE and not TOKEN_METADATA_FIELDS.isdisjoint(item):
         return f"{tag}+tokens"
     return tag
-
-
-def _output_tag(item: Any) -> str | None:
-    return None if isinstance(item, dict) and not item.get("type") else _input_tag(item)
 
 
 _AnyItem: TypeAlias = (
@@ -246,12 +242,7 @@ _AnyItem: TypeAlias = (
 )
 NeMoGymResponseInputItem: TypeAlias = Annotated[
     _AnyItem,
-    Discriminator(_input_tag, custom_error_type="item_type", custom_error_message="unknown Responses item type"),
+    Discriminator(_item_tag, custom_error_type="item_type", custom_error_message="unknown Responses item type"),
 ]
 NeMoGymResponseInput: TypeAlias = list[NeMoGymResponseInputItem]
-NeMoGymResponseOutputItem: TypeAlias = Annotated[
-    _AnyItem,
-    Discriminator(
-        _output_tag, custom_error_type="item_type", custom_error_message="an output item needs a known `type`"
-    ),
-]
+NeMoGymResponseOutputItem: TypeAlias = NeMoGymResponseInputItem  # agents put what environments said between the turns

@@ -147,9 +147,12 @@ def test_a_wrong_item_is_refused_with_one_complaint_that_says_why(item, complain
     assert refused.value.errors()[0]["loc"][:3] == ("input", "list", 0)
 
 
-def test_an_output_item_must_say_its_type():
-    with pytest.raises(ValidationError, match="an output item needs a known `type`"):
-        response({"role": "assistant", "content": "hi"})
+def test_an_output_may_hold_what_an_environment_said_between_the_turns():
+    said = response({"role": "user", "content": "your move"}).output[0]
+
+    assert isinstance(said, NeMoGymEasyInputMessage)
+    with pytest.raises(ValidationError, match="unknown Responses item type"):
+        response({"type": "output_guess"})
 
 
 def test_items_may_be_given_as_objects_even_of_an_authors_subclass():
