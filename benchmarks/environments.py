@@ -1,6 +1,7 @@
 """What all environments at once take: start of `ng_run`, memory of each server, and the package's own import.
 
-`python -m benchmarks.environments` starts every environment that the repository has, each in a process of its own; their agents share one.
+`python -m benchmarks.environments` starts every environment that the repository has, each in a process of its own;
+their agents share one.
 """
 
 import argparse
