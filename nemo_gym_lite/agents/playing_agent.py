@@ -93,7 +93,7 @@ class EpisodeLoop:
 
 def _flagged(played: Json) -> Json:
     """Say of a rollout with token ids whether its turns are one sequence: `token_ids_contiguous`."""
-    contiguous = token_ids_contiguous(played["response"]["output"])
+    contiguous = token_ids_contiguous((played.get("response") or {}).get("output") or ())
     return played if contiguous is None else {**played, "token_ids_contiguous": contiguous}
 
 
