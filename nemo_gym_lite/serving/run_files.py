@@ -27,6 +27,9 @@ THEIR_CONFIG_VARIABLE = "NEMO_GYM_CONFIG_DICT"
 LIFELINE_VARIABLE = "NEMO_GYM_LITE_LIFELINE_FD"
 """Environment variable: number of the pipe whose end tells that the launcher died."""
 
+WORKING_FOLDER_VARIABLE = "NEMO_GYM_LITE_WORKING_FOLDER"
+"""Environment variable: the folder that the user works in; a server's own process works in that of its code."""
+
 CAUSE_MARK = "nemo_gym_lite: cannot start: "
 """Begins the line that gives the reason as JSON: `{"message", "hint"}`."""
 
@@ -73,6 +76,7 @@ class RunFiles:
         return {
             CONFIG_FILE_VARIABLE: str(self._folder / "config.json"),
             SECRET_FILE_VARIABLE: str(self._folder / "secret"),
+            WORKING_FOLDER_VARIABLE: str(Path.cwd()),
         }
 
 

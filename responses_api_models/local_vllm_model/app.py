@@ -18,11 +18,11 @@ from pydantic import AliasChoices, Field, model_validator
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.masking import mask_secrets
-from nemo_gym_lite.config.roots import find, search_roots
+from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.dialects.settings import DialectSettings
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.routed_model import BaseUrls
-from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
+from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE, WORKING_FOLDER_VARIABLE
 from nemo_gym_lite.serving.server import serve_until
 from responses_api_models.local_vllm_model.arguments import check_arguments, find_vllm, words
 from responses_api_models.local_vllm_model.fleet import Fleet, until
@@ -180,7 +180,7 @@ async def plans(config: LocalVLLMModelConfig) -> list[ReplicaPlan]:
 
 
 def _plan(config: LocalVLLMModelConfig, vllm: str, variables: Json, number: int, gpus: list[str]) -> ReplicaPlan:
-    user_folder = search_roots()[0]
+    user_folder = Path(os.environ[WORKING_FOLDER_VARIABLE])
     place, port = find(config.model), config.engine_ports[number - 1]
     arguments = {"served_model_name": config.served_name, **config.engine_args}
     model = str(place.absolute()) if place is not None and place.is_dir() else config.model

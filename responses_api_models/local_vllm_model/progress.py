@@ -68,7 +68,7 @@ class Output:
     def last_lines(self) -> str:
         """The line that names the cause, where there is one, and the last lines, indented."""
         tail = [line for line in list(self._lines)[-TAIL_LINES:] if line.strip()]
-        cause = next((line for line in self._lines if _CAUSE.search(line) and _NO_CAUSE not in line), None)
+        cause = next((line for line in reversed(self._lines) if _CAUSE.search(line) and _NO_CAUSE not in line), None)
         shown = tail if cause is None or cause in tail else [cause, "...", *tail]
         return "".join(f"\n  {line}" for line in shown)
 

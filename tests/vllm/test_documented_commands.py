@@ -18,7 +18,7 @@ READY_S = 120
 
 
 @contextlib.asynccontextmanager
-async def ng_run(workspace, model):
+async def ng_run(workspace, model, ready_s=READY_S):
     """A running `ng_run`; yields the word that leads other commands to it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -26,7 +26,7 @@ async def ng_run(workspace, model):
     configs = f"+config_paths=[{model},resources_servers/simple_weather/configs/simple_weather.yaml]"
     child = await workspace.start("run", configs, head)
     try:
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(ready_s):
             out = await child.stdout.readuntil(b"Ctrl-C stops them")
         assert b"servers ready in" in out
         yield head

@@ -83,7 +83,7 @@ async def collected(workspace, head, name, output):
 
 
 async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(workspace):
-    async with ng_run(workspace, "all.yaml") as head:
+    async with ng_run(workspace, "all.yaml", ready_s=400) as head:
         engines = started_engines()
         assert len(engines) == 2
         victim = min(engines)
@@ -99,6 +99,21 @@ async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(
         assert started_engines()[victim].pid != engines[victim].pid
         assert await collected(workspace, head, "simple_weather", "weather")
         assert all(finished(port) > 0 for port in engines)
+    assert not started_engines()
+
+
+async def test_why_an_engine_cannot_start_is_told(workspace):
+    engine = "policy_model.responses_api_models.local_vllm_model.engine_args"
+    cases = {
+        f"++{engine}.swap_space=4": ("does not know `swap_space`", "take them out of engine_args"),
+        f"++{engine}.kv_cache_memory_bytes=65536": ("its last lines", "out of memory: lower max_model_len"),
+    }
+    for word, wanted in cases.items():
+        run = await workspace.run("run", "+config_paths=[all.yaml]", word, timeout_s=300)
+
+        assert run.code != 0
+        for part in wanted:
+            assert part in run.err, run.err
     assert not started_engines()
 
 

@@ -1,6 +1,6 @@
 """A program that looks like `vllm`: knows flags, prints what vLLM prints, answers, and dies when it is told to.
 
-`STAND_IN_DIES` in its environment says how its first lives end while they load: `out of memory`, `killed`.
+`STAND_IN_DIES` in its environment says how it dies while it loads: `out of memory`, or `never` without getting ready.
 A request whose text holds `die now` kills it with SIGKILL. Its child stands for the engine's own processes.
 """
 
@@ -64,6 +64,8 @@ def die_as_told():
             say(f"(APIServer pid=6)   File {number}")
         say("(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.")
         sys.exit(1)
+    if how == "never":
+        time.sleep(600)
 
 
 def main():

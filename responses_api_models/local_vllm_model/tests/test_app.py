@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -148,6 +149,28 @@ async def test_an_engine_out_of_memory_is_told_with_its_last_lines_and_what_to_l
         assert setting in caught.value.hint
 
 
+async def test_a_start_that_is_broken_off_leaves_no_engine(folder, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DIES", "never")
+    monkeypatch.setenv("NEMO_GYM_EXTRA_ROOTS", str(folder / "elsewhere"))
+    shown = []
+    _, launcher = launcher_of(folder, shown)
+
+    async def start():
+        async with launcher:
+            pass
+
+    starting = asyncio.create_task(start())
+    async with asyncio.timeout(20):
+        while not any("loading the model" in line for line in shown):
+            await asyncio.sleep(0.05)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    await until_gone([pid for life in engine_pids(folder) for pid in life])
+    assert (folder / "results/vllm_logs/policy_model_replica_1.log").exists()
+
+
 @pytest.mark.parametrize(
     ("word", "wanted"),
     [
@@ -172,17 +195,21 @@ async def test_what_cannot_work_is_told_before_an_engine_starts(folder, word, wa
 
 
 async def test_nothing_is_left_when_ng_run_is_killed(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        head = f"+head_server.port={taken.getsockname()[1]}"
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "nemo_gym_lite.cli.run", f"+config_paths=[{FILE}]", "+policy_model_name=tiny"),
-        *(f"++{BLOCK}.executable={folder}/vllm", f"++{BLOCK}.num_replicas=2"),
+        *(f"++{BLOCK}.executable={folder}/vllm", f"++{BLOCK}.num_replicas=2", head),
         env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    async with asyncio.timeout(60):
-        await child.stdout.readuntil(b"Ctrl-C stops them")
-    child.kill()
-    await child.communicate()
+    try:
+        async with asyncio.timeout(60):
+            await child.stdout.readuntil(b"Ctrl-C stops them")
+    finally:
+        child.kill()
+        await child.communicate()
 
     pids = [pid for life in engine_pids(folder) for pid in life]
     assert len(pids) == 4
