@@ -23,6 +23,7 @@ MAX_LINES = {
     "datasets": 600,
     "sandbox": 1_050,
     "agents": 400,
+    "arms": 450,
     "training": 720,
     "": 4_300,
 }
@@ -44,6 +45,7 @@ FLOORS = {
         rollouts.fingerprints rollouts.plan rollouts.line rollouts.roster rollouts.metrics
         rollouts.budget rollouts.projection rollouts.vitals rollouts.pace rollouts.watchdog rollouts.history
         rollouts.families
+        arms.template arms.arm arms.comparison arms.metrics arms.options
         rollouts.shards rollouts.columns
         datasets.statistics datasets.conflicts
         training.conversation training.rollout training.columns training.group_index training.options
@@ -54,7 +56,7 @@ FLOORS = {
         rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client
         sandbox serving.head_config serving.server_client
-        global_config model_calls prompt datasets training
+        global_config model_calls prompt datasets training arms.file
         """,
     3: """
         serving.request_stats serving.metrics_page
@@ -67,7 +69,7 @@ FLOORS = {
         base_responses_api_agent routed_model agents
         """,
     4: """
-        rollouts serving rollout_collection
+        rollouts arms serving rollout_collection
         """,
     5: "cli",
 }

@@ -1,5 +1,6 @@
 """Makes one output of several, as if one machine had played them all: rollouts, failures, metrics and manifest."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,9 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.rollouts.files import OutputFiles, replacing
 from nemo_gym_lite.rollouts.merge import RowIndex, join_lines
 from nemo_gym_lite.rollouts.metrics import RunMetrics
-from nemo_gym_lite.rollouts.own_metrics import own_metrics_apart
+from nemo_gym_lite.rollouts.own_metrics import write_all_metrics
 from nemo_gym_lite.rollouts.parts import Part, find_parts, gaps, merged_manifest, refuse_mixtures
 from nemo_gym_lite.rollouts.progress import say
-from nemo_gym_lite.rollouts.report import write_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def aggregate(patterns: str, output: Path) -> Aggregated:
         index.write(target)
     failures = _merge_failures(parts, files)
     config = next((part.manifest.config for part in parts if part.manifest is not None), {})
-    key_metrics = write_metrics(files, metrics, _own_metrics(files.rollouts, metrics, config))
+    key_metrics = asyncio.run(write_all_metrics(files, metrics, config))
     counts = {"rows_in_output": len(index), "parts": len(parts)}
     tokens = {name: metrics.total(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
     manifest = merged_manifest(parts, output, whole=not lacking, measured={"counts": counts, "tokens": tokens})
@@ -79,15 +79,3 @@ def _merge_failures(parts: list[Part], files: OutputFiles) -> int:
         return 0
     with replacing(files.failures) as target:
         return join_lines(sidecars, target)
-
-
-def _own_metrics(rollouts: Path, metrics: RunMetrics, config: Json) -> dict[str, Json | None]:
-    own: dict[str, Json | None] = {}
-    for name, agent in metrics.agents.items():
-        if not agent.has("reward"):  # its rollouts are scored later
-            continue
-        try:
-            own[name] = own_metrics_apart(rollouts, name, agent.count, config)
-        except Exception as error:  # an environment's metrics are an extra: its bug must not cost ours
-            say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
-    return own

@@ -7,8 +7,11 @@ fields take about 25 MB, and medians and per-task statistics stay exact. The key
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from sys import intern
 from typing import Any
 
+from nemo_gym_lite.arms.arm import ARM, ARM_LABEL
+from nemo_gym_lite.arms.metrics import ArmMetrics
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.rollouts.columns import Column, Statistics, statistics_of
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
@@ -39,10 +42,12 @@ class TaskNumbers:
 
     Attributes:
         labels: The label that each task came with, by its number.
+        arms: The arm that each task is played under, by its number; only of tasks that have one.
     """
 
     def __init__(self, expected: int = 0) -> None:
         self.labels = array("q")
+        self.arms: dict[int, str] = {}
         self._numbers = FingerprintTable(expected)
 
     def of(self, row: Mapping[str, Any]) -> int:
@@ -51,6 +56,8 @@ class TaskNumbers:
         number = self._numbers.number(fingerprint(str(row.get(KEY, label)).encode()))
         if number == len(self.labels):
             self.labels.append(label)
+            if ARM_LABEL in row:
+                self.arms[number] = intern(str(row.get(ARM)))
         return number
 
     def distinct_labels(self) -> "array[int]":
@@ -74,10 +81,12 @@ class AgentMetrics:
 
     Attributes:
         count: Rollouts taken in.
+        arms: The aggregates by arm.
     """
 
     def __init__(self, expected: int = 0) -> None:
         self.count = 0
+        self.arms = ArmMetrics()
         self._numbers = TaskNumbers(expected)
         self._tasks = array("I")
         self._rollouts = Column()
@@ -86,6 +95,8 @@ class AgentMetrics:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a scored row in."""
+        if ARM_LABEL in row:
+            self.arms.add(row)
         self._tasks.append(self._numbers.of(row))
         self._rollouts.put(self.count, row.get(ROLLOUT_INDEX) or 0)
         for name, value in numeric_fields(row):
@@ -120,7 +131,8 @@ class AgentMetrics:
             ends[task] += ends[task - 1]
         for task in positions_by_label(labels):
             members = positions[ends[task - 1] if task else 0 : ends[task]]
-            yield self._group(labels[task], sorted(members, key=self._rollout), agent_name)
+            group = self._group(labels[task], sorted(members, key=self._rollout), agent_name)
+            yield {**group, ARM: self._numbers.arms[task]} if task in self._numbers.arms else group
 
     def _group(self, task: int, members: list[int], agent_name: str) -> Json:
         numbers = [self._row(at) for at in members]

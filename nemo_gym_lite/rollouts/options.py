@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, field_serializer, field_validator
 
+from nemo_gym_lite.arms.options import ArmOptions
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.rollouts.prices import DEFAULT_PRICES
 from nemo_gym_lite.rollouts.resume import MAX_ROLLOUT_ATTEMPTS
 from nemo_gym_lite.rollouts.shards import Shard
 
 
-class CollectOptions(BaseModel):
+class CollectOptions(ArmOptions, BaseModel):
     """Play every task of a file, score it, and append it to the output; the same command again finishes the work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -108,12 +109,7 @@ class CollectOptions(BaseModel):
     def _write_shard(self, shard: Shard | None) -> str | None:
         return str(shard) if shard else None
 
-    @field_validator("num_repeats", mode="before")
+    @field_validator("num_repeats", "num_samples_in_parallel", mode="before")
     @classmethod
-    def _null_is_one(cls, repeats: object) -> object:
-        return 1 if repeats is None else repeats
-
-    @field_validator("num_samples_in_parallel", mode="before")
-    @classmethod
-    def _null_is_auto(cls, concurrency: object) -> object:
-        return "auto" if concurrency is None else concurrency
+    def _null_is_the_default(cls, value: object, info: Any) -> object:
+        return cls.model_fields[info.field_name].default if value is None else value

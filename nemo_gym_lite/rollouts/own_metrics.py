@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from nemo_gym_lite.arms.table import arm_table
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.servers import ServerInstance, load_server_class, server_instances
 from nemo_gym_lite.rollouts.connect import Clients
@@ -18,6 +19,7 @@ from nemo_gym_lite.rollouts.files import OutputFiles, read_rows
 from nemo_gym_lite.rollouts.metrics import RunMetrics, TaskNumbers
 from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.rollouts.report import write_metrics
+from nemo_gym_lite.rollouts.tables import as_text
 from nemo_gym_lite.row_fields import KEY, TASK_INDEX
 from nemo_gym_lite.serving.near_resources import NearResources
 
@@ -34,13 +36,13 @@ _MAX_TEXT = 200
 _LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
 
 
-async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Clients) -> dict[str, Json]:
-    """Write the aggregate metrics of an output, those of its environments included.
+async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Clients | Json) -> dict[str, Json]:
+    """Write the aggregate metrics of an output, those of its environments included, and tell those of its arms.
 
     Args:
         files: The output.
         metrics: The running aggregates.
-        clients: What the rollouts were played with.
+        clients: What the rollouts were played with, or the configuration that their manifest keeps.
 
     Returns:
         The key metrics of each agent.
@@ -53,10 +55,17 @@ async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Cl
         if not agent.has("reward"):  # its rollouts are scored later
             continue
         try:
-            own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
+            if isinstance(clients, Clients):
+                own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
+            else:
+                own[name] = await _own_metrics_apart(files.rollouts, name, agent.count, clients)
         except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
             say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
-    return await asyncio.to_thread(write_metrics, files, metrics, own)  # 20 s for a million tasks
+    key_metrics = await asyncio.to_thread(write_metrics, files, metrics, own)  # 20 s for a million tasks
+    for name, agent in metrics.agents.items():
+        if arms := agent.arms.summary():
+            say(as_text(arm_table(name, arms)))
+    return key_metrics
 
 
 async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clients) -> Json | None:
@@ -80,18 +89,8 @@ async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clie
     return await asyncio.to_thread(_in_child, near, clients.tree, rollouts, agent_name)
 
 
-def own_metrics_apart(rollouts: Path, agent_name: str, count: int, config: Json) -> Json | None:
-    """The same in a process of its own, without the servers that the rollouts were played with.
-
-    Args:
-        rollouts: The output.
-        agent_name: Whose rows.
-        count: How many those are.
-        config: The configuration that the output's manifest keeps.
-
-    Raises:
-        ConfigError: The environment's code is not on this machine.
-    """
+async def _own_metrics_apart(rollouts: Path, agent_name: str, count: int, config: Json) -> Json | None:
+    """The same in a process of its own, without the servers that the rollouts were played with."""
     servers = {server.name: server for server in server_instances(config)}
     agent = servers.get(agent_name)
     environment = servers.get(agent.reference("resources_server") or "") if agent else None
@@ -100,7 +99,7 @@ def own_metrics_apart(rollouts: Path, agent_name: str, count: int, config: Json)
     if count > _MAX_ROWS:
         say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
         return None
-    return _in_child(environment, config, rollouts, agent_name)
+    return await asyncio.to_thread(_in_child, environment, config, rollouts, agent_name)
 
 
 def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> Json | None:

@@ -8,11 +8,14 @@ concatenated input names the same rollouts.
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
+from nemo_gym_lite.arms.arm import Arm, under_arms
+from nemo_gym_lite.arms.template import filled
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.fingerprints import FingerprintTable, fingerprint
 from nemo_gym_lite.rollouts.shards import Shard
@@ -67,6 +70,7 @@ class PlanSettings:
         add_seed: Write `seed = rollout index` into `metadata.extra_body`, so that repeats differ.
         prompt: Template that makes the input of rows that have none: `user` and, optionally, `system`.
         shard: The part of the input to play; None plays all.
+        arms: Variants of the prompt, of which every task is played under each; none plays tasks as they are.
     """
 
     agent_name: str | None = None
@@ -75,6 +79,7 @@ class PlanSettings:
     add_seed: bool = False
     prompt: Mapping[str, str] | None = None
     shard: Shard | None = None
+    arms: tuple[Arm, ...] = ()
 
     def agent_of(self, row: Mapping[str, Any]) -> str:
         """The agent that plays a row, empty if neither the row nor these settings name one."""
@@ -115,7 +120,7 @@ def identity(key: str, rollout_index: int) -> int:
 
 
 def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> Iterator[Spec]:
-    """Yield every rollout that the tasks ask for; all repeats of a task are adjacent, to share its prompt's cache.
+    """Yield every rollout that the tasks ask for; a task's arms and repeats are adjacent, to share its prompt's cache.
 
     Args:
         tasks: The input; identical rows are further rollouts of one task.
@@ -135,15 +140,11 @@ def plan(tasks: Iterable[Task], settings: PlanSettings, expected: int = 0) -> It
         first = played[label]
         played[label] += settings.repeats_of(agent_name)
         own_label = task.row.get(TASK_INDEX)
-        for index in range(first, played[label]):
-            yield Spec(
-                with_seed(row, index) if settings.add_seed else row,
-                key,
-                own_label if isinstance(own_label, int) and abs(own_label) < _MAX_LABEL else label,
-                index,
-                agent_name,
-                identity(key, index),
-            )
+        shown_label = own_label if isinstance(own_label, int) and abs(own_label) < _MAX_LABEL else label
+        for asked, own_key in under_arms(settings.arms, row, key, partial(task_key, agent_name=agent_name)):
+            for index in range(first, played[label]):
+                seeded = with_seed(asked, index) if settings.add_seed else asked
+                yield Spec(seeded, own_key, shown_label, index, agent_name, identity(own_key, index))
 
 
 def as_asked(row: dict[str, Any], settings: PlanSettings) -> dict[str, Any]:
@@ -173,19 +174,8 @@ def task_key(asked: dict[str, Any], agent_name: str) -> str:
 
 
 def _messages(prompt: Mapping[str, str], row: Mapping[str, Any]) -> list[dict[str, str]]:
-    try:
-        return [
-            {"role": role, "content": prompt[role].format_map(row)} for role in ("system", "user") if prompt.get(role)
-        ]
-    except KeyError as error:
-        raise ConfigError(
-            f"prompt_config names the field {error}, which this row does not have",
-            f"its fields are {', '.join(row)}",
-        ) from None
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"prompt_config does not fit this row: {error}", "fields are written {name}, and braces of the text {{ }}"
-        ) from None
+    roles = [role for role in ("system", "user") if prompt.get(role)]
+    return [{"role": role, "content": filled(prompt[role], row, "prompt_config")} for role in roles]
 
 
 def with_seed(row: dict[str, Any], seed: int) -> dict[str, Any]:

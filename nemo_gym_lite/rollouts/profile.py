@@ -116,8 +116,9 @@ def write_profile(rollouts: Path, inputs: Path | None, *, allow_partial: bool) -
     for name, agent in agents.items():
         made.complete += sum(have >= want for have, want in zip(agent.counts, wanted[name], strict=True))
         made.partial += sum(have < want for have, want in zip(agent.counts, wanted[name], strict=True))
-    made.expected = sum(known.counts) if known else sum(sum(each) for each in wanted.values())
-    made.without = len(known.counts) - made.complete - made.partial if known else 0
+    arms = max(1, len({arm for agent in agents.values() for arm in agent.numbers.arms.values()}))
+    made.expected = arms * sum(known.counts) if known else sum(sum(each) for each in wanted.values())
+    made.without = arms * len(known.counts) - made.complete - made.partial if known else 0
     if made.rollouts < made.expected and not allow_partial:
         raise ConfigError(
             f"{made.rollouts} of {made.expected} rollouts are in {rollouts}",
@@ -166,7 +167,7 @@ def _wanted(name: str, agent: _Agent, known: _Inputs | None, repeats: int | Mapp
         place = known.place_of(label)
         if place is None:
             raise ConfigError(f"task {label} of the rollouts is not in {known.path}", "give the inputs of this output")
-        if distinct[number] != label:
+        if distinct[number] != label and number not in agent.numbers.arms:  # all arms of a task have its label
             raise ConfigError(
                 f"two tasks of the rollouts are number {label}, since the output holds several inputs",
                 "leave the inputs out; each task's row is then made from its first rollout",

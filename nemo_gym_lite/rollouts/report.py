@@ -51,4 +51,5 @@ def _summary(name: str, agent: AgentMetrics, own: Json | None) -> Json:
     if own is not None:
         computed.update(own.get("agent_metrics") or {})
         key_metrics = own.get("key_metrics") or key_metrics
-    return {"agent_ref": {"name": name}, "agent_metrics": computed, "key_metrics": key_metrics}
+    summary = {"agent_ref": {"name": name}, "agent_metrics": computed, "key_metrics": key_metrics}
+    return summary | agent.arms.summary()

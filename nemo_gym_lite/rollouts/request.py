@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 
+from nemo_gym_lite.arms.file import in_flight, load_arms
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.roots import find, locations
 from nemo_gym_lite.config.servers import ServerInstance
@@ -56,7 +57,8 @@ class Request:
     @property
     def rollouts(self) -> int:
         """Number of rollouts that the input asks for."""
-        return sum(rows * self.settings.repeats_of(name) for name, rows in self.tasks_by_agent.items())
+        repeats = sum(rows * self.settings.repeats_of(name) for name, rows in self.tasks_by_agent.items())
+        return repeats * max(1, len(self.settings.arms))
 
     def asked(self, servers: Sequence[ServerInstance]) -> Json:
         """What decides how rollouts come out, flat; a later run with another answer is told so.
@@ -84,6 +86,8 @@ def make_request(options: CollectOptions) -> Request:
     """
     check_params(options.responses_create_params, "responses_create_params")
     settings = _plan_settings(options)
+    parallel = in_flight(options.question_batch_size, options.num_samples_in_parallel, settings)
+    options = options.model_copy(update={"num_samples_in_parallel": parallel})
     tasks = _input_path(options)
     _check_output(options)
     return Request(options, tasks, _check(tasks, options, settings), settings)
@@ -103,6 +107,7 @@ def _plan_settings(options: CollectOptions) -> PlanSettings:
         add_seed=options.num_repeats_add_seed,
         prompt=load_prompt_config(str(prompt)).model_dump(exclude_none=True) if prompt else None,
         shard=options.shard,
+        arms=load_arms(options.arms_fpath) if options.arms_fpath else (),
     )
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
+from nemo_gym_lite.arms.affinity import with_tasks_together
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.rollouts.account import account
@@ -43,6 +44,8 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(open_http(options.deadlines))
         neighbours = await find_servers(composed, http)
+        if request.settings.arms:
+            neighbours = with_tasks_together(neighbours, request.agent_names)
         placed = seats(neighbours.servers, request.agent_names, models_near=neighbours.whole)
         ours = [seat.model for seat in placed if seat.model and (seat.model_near or not neighbours.running)]
         check_endpoints_files(ours)

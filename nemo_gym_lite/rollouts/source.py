@@ -99,7 +99,17 @@ def _check_row(row: dict[str, Any], settings: PlanSettings) -> str:
     """Return the task's key."""
     check_params(row["responses_create_params"], "responses_create_params")
     asked = as_asked(row, settings)
-    prompt = asked["responses_create_params"].get("input")
+    for variant in [arm.applied(asked) for arm in settings.arms] or [asked]:
+        _check_prompt(variant["responses_create_params"].get("input"))
+        if settings.add_seed:
+            with_seed(variant, 0)
+    try:
+        return task_key(asked, settings.agent_of(row))
+    except TypeError as error:  # orjson reads more levels of nesting than it writes
+        raise ConfigError(f"the row cannot be written as JSON again: {error}") from None
+
+
+def _check_prompt(prompt: object) -> None:
     if not prompt and prompt != []:  # an empty list is filled by the agent, from other fields or from the environment
         raise ConfigError(
             "responses_create_params.input is missing or empty",
@@ -107,12 +117,6 @@ def _check_row(row: dict[str, Any], settings: PlanSettings) -> str:
         )
     if not isinstance(prompt, str | list):
         raise ConfigError(f"responses_create_params.input is neither a text nor a list of items: {prompt!r:.80}")
-    if settings.add_seed:
-        with_seed(asked, 0)
-    try:
-        return task_key(asked, settings.agent_of(row))
-    except TypeError as error:  # orjson reads more levels of nesting than it writes
-        raise ConfigError(f"the row cannot be written as JSON again: {error}") from None
 
 
 def _lines(path: Path, limit: int | None) -> Iterator[tuple[int, bytes]]:
