@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 import aiohttp
+from yarl import URL
 
+from nemo_gym_lite.config.ports import LOCAL_HOST, can_listen
 from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.child import Child
@@ -35,6 +37,8 @@ class Patience:
     report_s: float = 15.0
     """How often a start that goes on is told."""
     health_timeout_s: float = 5.0
+    port_s: float = 8.0
+    """Until its port must be free; an engine of an earlier life may be ending."""
     backoff_s: float = 1.0
     """Before the first restart; doubles with each."""
     backoff_cap_s: float = 60.0
@@ -101,6 +105,7 @@ class Replica:
         """
         plan, patience = self._plan, self._patience
         self._output, self._began = Output(), time.monotonic()
+        await self._until_port_is_free()
         child = self._child = await self._start_process()
         told = self._began
         while not await self._is_healthy():
@@ -154,6 +159,20 @@ class Replica:
                 child.kill()
             await asyncio.wait({child.exited})
         self._close_lifeline()
+
+    async def _until_port_is_free(self) -> None:
+        """Wait for the port, as whatever listens there would be taken for the engine.
+
+        Raises:
+            ServerStartError: Somebody else keeps it.
+        """
+        url = URL(self._plan.url)
+        host, port = url.host or LOCAL_HOST, url.port or 0
+        while not can_listen(host, port):
+            if time.monotonic() - self._began > self._patience.port_s:
+                text = f"{self._plan.title} cannot listen on {host}:{port}: the port is in use"
+                raise ServerStartError(text, f"stop what listens there (`ss -ltnp 'sport = :{port}'` names it)")
+            await asyncio.sleep(self._patience.poll_s)
 
     async def _start_process(self) -> Child:
         plan = self._plan

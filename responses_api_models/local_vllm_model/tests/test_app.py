@@ -20,6 +20,7 @@ from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.launcher import Launcher
 from responses_api_models.local_vllm_model.app import LocalVLLMModel
 from responses_api_models.local_vllm_model.gpus import gpus_per_replica
+from responses_api_models.local_vllm_model.replica import Patience, Replica, ReplicaPlan
 
 STAND_IN = Path(__file__).with_name("stand_in_vllm.py")
 FILE = "responses_api_models/local_vllm_model/configs/local_vllm_model.yaml"
@@ -147,6 +148,15 @@ async def test_an_engine_out_of_memory_is_told_with_its_last_lines_and_what_to_l
     assert "policy_model_replica_1.log" in caught.value.message
     for setting in ("max_model_len", "max_num_seqs", "gpu_memory_utilization"):
         assert setting in caught.value.hint
+
+
+async def test_what_listens_on_its_port_is_not_taken_for_the_engine(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        plan = ReplicaPlan("the engine", ["false"], {}, url, folder / "log", str(folder))
+        async with open_http(Deadlines()) as http:
+            with pytest.raises(ServerStartError, match="the port is in use"):
+                await Replica(plan, http, print, Patience(port_s=0)).start()
 
 
 async def test_a_start_that_is_broken_off_leaves_no_engine(folder, monkeypatch):
