@@ -136,7 +136,7 @@ def reason(error: Exception, folder: Path) -> tuple[str, str]:
     if isinstance(error, ValidationError):
         fields = "; ".join(complaints(error))
         if all(detail["loc"] == () for detail in error.errors()):  # raised by the author's code, about no field
-            return f"{error.title} cannot be made: {fields}{_place(error, folder)}", ""
+            return f"{error.title} cannot be made: {fields}", ""
         return f"its configuration does not fit {error.title}: {fields}", "docs/reference lists keys and values"
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})", ""
