@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from nemo_gym_lite.clients import Json
 
 ROW_GROUP_ROWS = 1_000
-ROW_GROUP_BYTES = 8_000_000
+ROW_GROUP_BYTES = 4_000_000
 """Most rows, and bytes as JSON, of a row group: what is in memory at once."""
 
 _MESSAGES = frozenset({"messages", "prompt", "chosen", "rejected", "context", "completion"})
