@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from nemo_gym_lite.arms.arm import ARM, ARM_LABEL
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.rollouts.plan import Spec
 from nemo_gym_lite.row_fields import (
@@ -107,4 +108,6 @@ def labels(spec: Spec, attempts: int = 0) -> Json:
     }
     if attempts:
         fields[ATTEMPT_INDEX] = attempts
+    if ARM_LABEL in spec.row:
+        fields |= {ARM: spec.row[ARM], ARM_LABEL: spec.row[ARM_LABEL]}
     return fields

@@ -115,7 +115,9 @@ async def test_the_profile_of_tasks_has_a_row_per_task_and_arm(workspace, engine
     workspace.points_to(engine.base_url)
     workspace.write_tasks("tasks.jsonl", 3)
     workspace.write("arms.yaml", ARMS)
-    assert (await workspace.collect(*words(num_repeats=2))).code == 0
+    collected = await workspace.collect(*words(num_repeats=2, num_workers=2))
+    assert collected.code == 0
+    assert "arms of gsm8k_simple_agent" in collected.err
     for inputs in ([], ["+materialized_inputs_jsonl_fpath=tasks.jsonl"]):
         run = await workspace.run("reward_profile", f"+rollouts_jsonl_fpath={OUTPUT}", *inputs)
 
