@@ -48,14 +48,19 @@ def workspace(tmp_path, monkeypatch):
     return workspace
 
 
-def started_engines():
-    """The running programs of the replicas, by port."""
-    found = {}
+def running_engines():
+    """Every program on this machine that serves the tiny model; those of other tests too."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if "engine_process.py" not in " ".join(words[:4]) and "serve" in words and str(MODEL) in words:
-            found[int(words[words.index("--port") + 1])] = process
-    return found
+            yield int(words[words.index("--port") + 1]), process
+
+
+@pytest.fixture
+def started_engines():
+    """Tells the running programs of the replicas that a test started, by port."""
+    others = {process.pid for _, process in running_engines()}
+    return lambda: {port: process for port, process in running_engines() if process.pid not in others}
 
 
 def finished(port):
@@ -82,7 +87,7 @@ async def collected(workspace, head, name, output):
     return rows
 
 
-async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(workspace):
+async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(workspace, started_engines):
     async with ng_run(workspace, "all.yaml", ready_s=400) as head:
         engines = started_engines()
         assert len(engines) == 2
@@ -97,12 +102,13 @@ async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(
             while victim not in started_engines() or not await asyncio.to_thread(answers, victim):
                 await asyncio.sleep(0.5)
         assert started_engines()[victim].pid != engines[victim].pid
-        assert await collected(workspace, head, "simple_weather", "weather")
+        weather = await collected(workspace, head, "simple_weather", "weather")
+        assert len(weather) == len(data("simple_weather")) * REPEATS
         assert all(finished(port) > 0 for port in engines)
     assert not started_engines()
 
 
-async def test_why_an_engine_cannot_start_is_told(workspace):
+async def test_why_an_engine_cannot_start_is_told(workspace, started_engines):
     engine = "policy_model.responses_api_models.local_vllm_model.engine_args"
     cases = {
         f"++{engine}.swap_space=4": ("does not know `swap_space`", "take them out of engine_args"),
