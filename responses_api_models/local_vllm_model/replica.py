@@ -17,6 +17,7 @@ from nemo_gym_lite.config.ports import LOCAL_HOST, can_listen
 from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.child import Child
+from nemo_gym_lite.serving.launcher import LaunchPolicy
 from responses_api_models.local_vllm_model.engine_process import LIFELINE_VARIABLE
 from responses_api_models.local_vllm_model.progress import Output
 
@@ -28,30 +29,23 @@ Show = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a replica is waited for and how often it is started again. Times are in seconds."""
+class Patience(LaunchPolicy):
+    """How long a replica is waited for and how often it is started again: as other servers, but longer.
+
+    Times are in seconds.
+    """
 
     start_s: float = 1800.0
     """Until it must be ready; a large checkpoint loads for minutes."""
     poll_s: float = 0.25
     report_s: float = 15.0
-    """How often a start that goes on is told."""
+    stop_s: float = 4.0
+    backoff_s: float = 1.0
+    backoff_cap_s: float = 60.0
+    steady_s: float = 120.0
     health_timeout_s: float = 5.0
     port_s: float = 8.0
     """Until its port must be free; an engine of an earlier life may be ending."""
-    backoff_s: float = 1.0
-    """Before the first restart; doubles with each."""
-    backoff_cap_s: float = 60.0
-    restarts: int = 5
-    """Crashes in a row after which it stays down."""
-    steady_s: float = 120.0
-    """A replica that was up for so long has its crashes forgiven."""
-    stop_s: float = 4.0
-    """Between SIGTERM and SIGKILL."""
-
-    def wait_s(self, crashes: int) -> float:
-        """Seconds to wait before the restart that follows this many crashes in a row."""
-        return min(self.backoff_s * 2.0 ** (crashes - 1), self.backoff_cap_s)
 
 
 @dataclass(frozen=True, slots=True)
