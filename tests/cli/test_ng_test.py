@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import write_package
+
 SERVER = """
     from nemo_gym.base_resources_server import SimpleResourcesServer
 
@@ -99,7 +101,7 @@ def test_a_package_that_is_missing_is_named_before_the_tests_are_run(environment
 
 
 @pytest.mark.skipif(not Path(sys.executable).with_name("uv").exists(), reason="uv is not installed")
-def test_an_environment_of_its_own_has_what_the_folder_asks_for_and_what_is_here(environment, write, process):
+def test_an_environment_of_its_own_has_what_the_folder_asks_for_and_what_is_here(environment, write, folder, process):
     environment(
         "tea",
         """
@@ -112,39 +114,13 @@ def test_an_environment_of_its_own_has_what_the_folder_asks_for_and_what_is_here
         requirements__txt="nemo-gym\nonly-here @ file:package\n",
     )
     write("resources_servers/tea/configs/tea.yaml", "tea: {resources_servers: {tea: {isolate: true}}}")
-    write("resources_servers/tea/package/pyproject.toml", PACKAGE)
-    write("resources_servers/tea/package/backend.py", BACKEND)
+    write_package(folder / "resources_servers/tea/package", "only-here", "1", "VALUE = 3")
 
     ended = process("test", "+entrypoint=resources_servers/tea", "+uv_venv_dir=kept")
 
     assert ended.code == 0, ended.out + ended.err
     assert "1 passed" in ended.out
     assert process("test", "+entrypoint=resources_servers/tea", "+isolate=false").code == 2
-
-
-PACKAGE = """
-    [build-system]
-    requires = []
-    build-backend = "backend"
-    backend-path = ["."]
-
-    [project]
-    name = "only-here"
-    version = "1"
-"""
-BACKEND = """
-    import zipfile
-
-
-    def build_wheel(folder, settings=None, metadata=None):
-        info = "only_here-1.dist-info"
-        with zipfile.ZipFile(f"{folder}/only_here-1-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("only_here.py", "VALUE = 3")
-            wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: only-here\\nVersion: 1\\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-            wheel.writestr(f"{info}/RECORD", "")
-        return "only_here-1-py3-none-any.whl"
-"""
 
 
 @pytest.mark.parametrize("entrypoint", ["resources_servers/gsm8", "resources_servers/gsm8k/app.py"])

@@ -9,51 +9,18 @@ from packaging.requirements import Requirement
 
 from nemo_gym_lite.config.requirements import own_bounds, read_requirements
 from nemo_gym_lite.errors import ConfigError
+from tests.packages import write_package
 
 from .conftest import failure
 
 pytestmark = pytest.mark.skipif(not shutil.which("uv", path=sys.exec_prefix + "/bin"), reason="uv is not installed")
-
-PACKAGE = """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-
-[project]
-name = "only-in-isolation"
-version = "{version}"
-"""
-BACKEND = '''
-import zipfile
-
-def build_wheel(folder, settings=None, metadata=None):
-    """Write a wheel without needing any build tool."""
-    name = "only_in_isolation-{version}-py3-none-any.whl"
-    info = "only_in_isolation-{version}.dist-info"
-    with zipfile.ZipFile(f"{{folder}}/{{name}}", "w") as wheel:
-        wheel.writestr("only_in_isolation.py", "VERSION = '{version}'\\n")
-        wheel.writestr(f"{{info}}/METADATA", "Metadata-Version: 2.1\\nName: only-in-isolation\\nVersion: {version}\\n")
-        tags = "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
-        wheel.writestr(f"{{info}}/WHEEL", tags)
-        wheel.writestr(f"{{info}}/RECORD", "")
-    return name
-'''
-
-
-def package(folder, version):
-    """A package that no index has."""
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text(PACKAGE.format(version=version))
-    (folder / "backend.py").write_text(BACKEND.format(version=version))
-    return folder
 
 
 def asking_server(project, name, version):
     """The code of a server that imports that package and says which version it got."""
     code = "import only_in_isolation\nimport sys\nsys.stderr.write(f'got {only_in_isolation.VERSION}\\n')\n"
     folder = project.server(name, code=code)
-    source = package(folder / "package", version)
+    source = write_package(folder / "package", "only-in-isolation", version, f"VERSION = {version!r}\n")
     (folder / "requirements.txt").write_text(f"nemo-gym[dev] @ ../../\nonly-in-isolation @ {source.as_uri()}\n")
     return folder
 
