@@ -1,7 +1,6 @@
 """vLLM started by `ng_run`: as many engines as there are replicas, and `vllm_model` before them."""
 
 import asyncio
-import dataclasses
 import os
 import shlex
 import signal
@@ -14,21 +13,20 @@ import aiohttp
 import orjson
 import uvloop
 from fastapi import FastAPI
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.config.roots import find
-from nemo_gym_lite.dialects.settings import DialectSettings
 from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.routed_model import BaseUrls
 from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE, WORKING_FOLDER_VARIABLE
 from nemo_gym_lite.serving.server import serve_until
 from responses_api_models.local_vllm_model.arguments import check_arguments, find_vllm, words
 from responses_api_models.local_vllm_model.fleet import Fleet, until
 from responses_api_models.local_vllm_model.gpus import DEVICES_VARIABLE, divide, gpus_per_replica, visible_gpus
-from responses_api_models.local_vllm_model.replica import Patience, ReplicaPlan, own_environment
-from responses_api_models.vllm_model.app import VLLMModel, VLLMModelConfig
+from responses_api_models.local_vllm_model.replica import ReplicaPlan, own_environment
+from responses_api_models.local_vllm_model.settings import EngineConfig
+from responses_api_models.vllm_model.app import VLLMModel
 
 _NO_KEYS = {"", "EMPTY", "dummy"}
 
@@ -37,71 +35,31 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
-class LocalVLLMModelConfig(VLLMModelConfig):
-    """The settings of `vllm_model`, and those of the engines."""
+class LocalVLLMModelConfig(EngineConfig):
+    """The settings of engines in processes of their own."""
 
-    kept_for_nemo_gym: ClassVar[frozenset[str]] = VLLMModelConfig.kept_for_nemo_gym | {
-        *("vllm_serve_kwargs", "vllm_serve_env_vars", "ray_worker_py_executable", "show_vllm_engine_stats", "debug")
-    }
-
-    base_url: BaseUrls = Field(default_factory=list, description="engines that run already; none is started then")
-    engine_args: Json = Field(
-        default_factory=dict,
-        validation_alias=AliasChoices("engine_args", "vllm_serve_kwargs"),
-        description="arguments of `vllm serve` by name",
-    )
-    env_vars: dict[str, str] = Field(
-        default_factory=dict,
-        validation_alias=AliasChoices("env_vars", "vllm_serve_env_vars"),
-        repr=False,
-        description="environment variables of the engines",
-    )
     num_replicas: int = Field(default=1, ge=1, description="engines to start; the GPUs are divided among them")
     engine_ports: list[int] = Field(default_factory=list, description="port of each replica; free ones by default")
     executable: str | None = Field(
         default=None, description="the `vllm` program; by default that of this environment, else that on PATH"
     )
-    hf_home: str | None = Field(default=None, description="folder of downloaded models, the engines' HF_HOME")
-    log_dir: str = Field(default="results/vllm_logs", description="folder of the replicas' log files")
-    start_timeout_s: float = Field(default=1800.0, gt=0, description="seconds until every engine must be ready")
-    backoff_s: float = Field(default=1.0, gt=0, description="seconds before the first restart; doubles with each")
-    restarts: int = Field(default=5, ge=0, description="crashes in a row after which a replica stays down")
 
     @model_validator(mode="before")
     @classmethod
     def _point_to_replicas(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("base_url"):
             return values
-        variables = values.get("env_vars") or values.get("vllm_serve_env_vars") or {}
-        given = {key: value for key, value in values.items() if key not in {"env_vars", "vllm_serve_env_vars"}}
-        given["env_vars"] = {key: str(value) for key, value in variables.items() if value is not None}
-        if values.get("base_url"):
-            return given
         ports, replicas = values.get("engine_ports") or [], values.get("num_replicas", 1)
         if len(ports) != replicas:
             raise ConfigError(
                 f"server `{values.get('name')}`: {len(ports)} engine_ports for num_replicas {replicas!r}",
                 "leave engine_ports out to get free ones",
             )
-        return {**given, "base_url": [_url(values.get("host") or "127.0.0.1", port) for port in ports]}
+        return {**values, "base_url": [_url(values.get("host") or "127.0.0.1", port) for port in ports]}
 
     def replica_urls(self) -> list[str]:
         """Where the engines answer that are ours to start."""
         return [_url(self.host, port) for port in self.engine_ports]
-
-    def patience(self) -> Patience:
-        """How the engines are waited for and started again."""
-        return Patience(start_s=self.start_timeout_s, backoff_s=self.backoff_s, restarts=self.restarts)
-
-    @property
-    def served_name(self) -> str:
-        """The name that requests give the model."""
-        name = self.engine_args.get("served_model_name", self.engine_args.get("served-model-name"))
-        return str(name[0] if isinstance(name, list) else name or self.model)
-
-    def dialect(self) -> DialectSettings:
-        """The part that the translation needs."""
-        return dataclasses.replace(super().dialect(), model=self.served_name)
 
 
 class LocalVLLMModel(VLLMModel):
