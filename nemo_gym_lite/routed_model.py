@@ -28,6 +28,7 @@ from nemo_gym_lite.routing.base_urls import base_urls
 from nemo_gym_lite.routing.breaker import BreakerPolicy
 from nemo_gym_lite.routing.endpoint import Endpoint
 from nemo_gym_lite.routing.endpoints_file import EndpointsFile
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 from nemo_gym_lite.routing.homes import Affinity, Placement
 from nemo_gym_lite.routing.limiter import Limiter
 from nemo_gym_lite.routing.pool import EndpointPool, UrlSource
@@ -160,10 +161,12 @@ class RoutedModelClient:
 
     Args:
         router: Where calls go.
+        engine: What answers, if it is in this process too; entered before the first call.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, engine: OwnEngine | None = None) -> None:
         self.router = router
+        self.engine = engine
 
     @property
     def endpoint_count(self) -> int:

@@ -16,6 +16,8 @@ from nemo_gym_lite.config.servers import ServerInstance, load_server_class
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ConfigError, GymError
 from nemo_gym_lite.rollouts.deferred import Unverified
+from nemo_gym_lite.routed_model import RoutedModelClient
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 from nemo_gym_lite.serving.far_agent import FarAgent
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.far_resources import FarResources
@@ -62,6 +64,11 @@ class Clients:
     tree: Json = field(default_factory=dict)
     models: dict[str, ModelClient] = field(default_factory=dict)
     endpoints: int = 1
+
+    def engines(self) -> list[OwnEngine]:
+        """The engines in this process, which have to run before anybody plays."""
+        models = (model for model in self.models.values() if isinstance(model, RoutedModelClient))
+        return [model.engine for model in models if model.engine is not None]
 
     async def close(self) -> None:
         """Close every client."""

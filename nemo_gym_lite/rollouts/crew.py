@@ -11,6 +11,7 @@ from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.vitals import OLDEST, EpisodeSnapshot, Vitals
 from nemo_gym_lite.routed_model import RoutedModelClient
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 
 
 class Crew(Protocol):
@@ -18,6 +19,11 @@ class Crew(Protocol):
 
     async def play(self, spec: Spec, attempts: int = 0) -> Line:
         """Play one; only a cancellation gets out of here."""
+        ...
+
+    @property
+    def engines(self) -> Mapping[str, OwnEngine]:
+        """By base URL, the engines in this process."""
         ...
 
     def vitals(self) -> Vitals:
@@ -43,6 +49,8 @@ class LocalCrew:
         self._models = {name: model for name, model in models.items() if isinstance(model, RoutedModelClient)}
         self._ticker = ticker
         self.play = player.play
+        own = (model.engine for model in self._models.values() if model.engine is not None)
+        self.engines: Mapping[str, OwnEngine] = {engine.base_url: engine for engine in own}
 
     def vitals(self) -> Vitals:
         """How this process is doing."""

@@ -3,15 +3,18 @@
 import asyncio
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 from nemo_gym_lite.arms.affinity import with_tasks_together
 from nemo_gym_lite.config.compose import Composed
 from nemo_gym_lite.config.masking import mask_secrets
+from nemo_gym_lite.config.servers import ServerInstance
+from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.account import account
 from nemo_gym_lite.rollouts.collection import Collection, Outcome
 from nemo_gym_lite.rollouts.conduct import answering
-from nemo_gym_lite.rollouts.connect import connect, processes, seats, servers_of
+from nemo_gym_lite.rollouts.connect import Clients, Seat, connect, processes, seats, servers_of
 from nemo_gym_lite.rollouts.crew import Crew, LocalCrew
 from nemo_gym_lite.rollouts.deferred import refuse_what_cannot_wait
 from nemo_gym_lite.rollouts.discovery import Neighbours, find_servers
@@ -52,13 +55,12 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         scored = options.verify == "inline"
         clients = connect(placed, http, options.deadlines, neighbours.tree, scored=scored)
         stack.push_async_callback(clients.close)
+        _refuse_workers_without_engine(options, clients)
         ticker = Ticker()
         asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
         collection = Collection(request, asked, config, account(options, placed))
         stack.callback(collection.close)
-        started = [] if neighbours.running else processes(placed, neighbours.servers)
-        if started:
-            await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
+        started = await _start(stack, placed, neighbours, clients)
         if not scored:
             await refuse_what_cannot_wait(clients.resources, "verify=deferred")
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
@@ -74,6 +76,26 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
             crew = await stack.enter_async_context(WorkerCrew(_setup(request, neighbours), ticker, say))
         with _answering_signals(collection):
             return await collection.run(crew, clients, ticker, http)
+
+
+def _refuse_workers_without_engine(options: CollectOptions, clients: Clients) -> None:
+    if options.num_workers > 1 and clients.engines():
+        raise ConfigError(
+            f"num_workers={options.num_workers}: the engine is in the collector's process, where workers are not",
+            "leave num_workers out; rollouts wait for the engine, not for the collector",
+        )
+
+
+async def _start(
+    stack: AsyncExitStack, placed: Sequence[Seat], neighbours: Neighbours, clients: Clients
+) -> Sequence[ServerInstance]:
+    """Start what rollouts need and nobody runs yet; returns the servers among it, which end with the stack."""
+    started = [] if neighbours.running else processes(placed, neighbours.servers)
+    if started:
+        await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
+    for engine in clients.engines():
+        await stack.enter_async_context(engine)
+    return started
 
 
 def _setup(request: Request, neighbours: Neighbours) -> Setup:

@@ -38,7 +38,7 @@ class Steering:
         self.admission = admission
         self._crew = crew
         self._collector = collector
-        self._metrics = EngineMetrics(http, time.monotonic)
+        self._metrics = EngineMetrics(http, time.monotonic, crew.engines)
 
     async def run(self) -> None:
         """Steer until cancelled."""

@@ -7,6 +7,7 @@ A worker that dies costs nothing but time: what it had not answered is played ag
 import asyncio
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
@@ -22,6 +23,7 @@ from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.vitals import Vitals, merged
 from nemo_gym_lite.rollouts.worker import Setup
 from nemo_gym_lite.rollouts.workplace import Workplace
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 from nemo_gym_lite.serving.child import Show
 
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
@@ -69,6 +71,7 @@ class WorkerCrew:
         self._listener: asyncio.Task[None] | None = None
         self._missing = len(self._workers)
         self._ready: asyncio.Future[None]
+        self.engines: Mapping[str, OwnEngine] = {}
 
     async def __aenter__(self) -> Self:
         """Start the workers.
