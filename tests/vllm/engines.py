@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -46,7 +47,8 @@ NOT_INHERITED = {"VLLM_CPU_KVCACHE_SPACE", "PYTHONDONTWRITEBYTECODE"}
 class Engine:
     """One `vllm serve` with the tiny model."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, flags: Sequence[str] = FLAGS) -> None:
+        self._flags = flags
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -66,7 +68,7 @@ class Engine:
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [VENV / "bin/vllm", "serve", MODEL, "--host", "127.0.0.1", "--port", str(self.port), *FLAGS],
+                [VENV / "bin/vllm", "serve", MODEL, "--host", "127.0.0.1", "--port", str(self.port), *self._flags],
                 env={**inherited, **ENVIRONMENT, "VLLM_REQUEST_LOG": str(self._requests)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
