@@ -53,7 +53,7 @@ FLOORS = {
     2: """
         routing config openai_client rollouts.ticker rollouts.wire
         rollouts.source rollouts.files rollouts.sink rollouts.resume rollouts.options
-        rollouts.manifest rollouts.overtaken rollouts.merge rollouts.parts rollouts.prices rollouts.report
+        rollouts.manifest rollouts.merge rollouts.parts rollouts.prices rollouts.report
         serving.run_files serving.failures serving.client
         sandbox serving.head_config serving.server_client
         global_config model_calls prompt datasets training arms.file

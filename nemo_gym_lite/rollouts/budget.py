@@ -118,9 +118,8 @@ class Budget:
         max_cost_usd: US dollars; None for no limit, here and below.
         max_total_tokens: Prompt and generated tokens.
         max_wall_s: Seconds from `now_s`.
-        prices: Of every model that is known.
+        spent: What the output holds, in this run and earlier ones.
         now_s: When this run begins, by the clock whose times `exhausted` gets.
-        spent: What earlier runs used up, counted on from here.
     """
 
     def __init__(
@@ -128,27 +127,12 @@ class Budget:
         max_cost_usd: float | None,
         max_total_tokens: int | None,
         max_wall_s: float | None,
-        prices: PriceOf = lambda _: None,
+        spent: Spent,
         now_s: float = 0.0,
-        spent: Spent | None = None,
     ) -> None:
-        self.spent = spent or Spent(prices)
+        self._spent = spent
         self._max_cost_usd, self._max_total_tokens, self._max_wall_s = max_cost_usd, max_total_tokens, max_wall_s
         self._began_s = now_s
-
-    @property
-    def cost_usd(self) -> float | None:
-        """US dollars so far, None if no model that was used has a price."""
-        return self.spent.cost_usd
-
-    @property
-    def total_tokens(self) -> int:
-        """Prompt and generated tokens so far."""
-        return self.spent.total_tokens
-
-    def add(self, facts: Mapping[str, Any]) -> None:
-        """Take in a row that was written, of the output or of the sidecar; see `Spent.add`."""
-        self.spent.add(facts)
 
     def has_time(self, now_s: float) -> bool:
         """Whether rollouts in flight may end in their own time, as what they used is paid for."""
@@ -156,14 +140,15 @@ class Budget:
 
     def exhausted(self, now_s: float) -> str | None:
         """Which budget is used up, in words for the user; None while the run may go on."""
+        spent = self._spent
         if self._max_cost_usd is not None:
-            if self.spent.unpriced:
-                names = ", ".join(sorted(self.spent.unpriced))
+            if spent.unpriced:
+                names = ", ".join(sorted(spent.unpriced))
                 return f"max_cost_usd: {names} has no price, so nobody can say what it costs; add one with +prices="
-            if (cost_usd := self.spent.cost_usd or 0.0) >= self._max_cost_usd:
+            if (cost_usd := spent.cost_usd or 0.0) >= self._max_cost_usd:
                 return f"max_cost_usd: {_dollars(cost_usd)} of {_dollars(self._max_cost_usd)} are spent"
-        if self._max_total_tokens is not None and self.total_tokens >= self._max_total_tokens:
-            return f"max_total_tokens: {self.total_tokens:,} of {self._max_total_tokens:,} tokens are used"
+        if self._max_total_tokens is not None and spent.total_tokens >= self._max_total_tokens:
+            return f"max_total_tokens: {spent.total_tokens:,} of {self._max_total_tokens:,} tokens are used"
         if not self.has_time(now_s):
             return f"max_wall_s: the {self._max_wall_s:g} s of this run are over"
         return None

@@ -15,14 +15,12 @@ class Unverified:
 
     def __init__(self, resources: ResourcesClient) -> None:
         self._resources = resources
+        self.verifies_later = resources.verifies_later
+        self.close = resources.close
 
     def open(self, session_id: str) -> "UnverifiedSession":
         """Start an episode's session."""
         return UnverifiedSession(self._resources.open(session_id))
-
-    async def verifies_later(self) -> bool:
-        """Whether the environment can score stored rollouts."""
-        return await self._resources.verifies_later()
 
     async def has_metrics(self) -> bool:
         """No: there are no scores to make metrics of."""
@@ -31,10 +29,6 @@ class Unverified:
     async def aggregate_metrics(self, rows: list[Json]) -> Json | None:
         """None, as there are no scores."""
         return None
-
-    async def close(self) -> None:
-        """Close the environment's connections."""
-        await self._resources.close()
 
 
 class UnverifiedSession:
@@ -54,11 +48,7 @@ class UnverifiedSession:
 
 
 async def refuse_what_cannot_wait(resources: Mapping[str, ResourcesClient], what: str) -> None:
-    """Check that environments can score rollouts that were stored.
-
-    Args:
-        resources: By instance name of the agent; the servers run.
-        what: What the user asked for, to begin the message with.
+    """Check that running environments, by the agent's name, can score stored rollouts, which `what` asks for.
 
     Raises:
         ConfigError: A check needs the session in which the rollout was played, which is over by then.

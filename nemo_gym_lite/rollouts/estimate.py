@@ -3,7 +3,6 @@
 import random
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,6 @@ from nemo_gym_lite.rollouts.request import Request, make_request
 from nemo_gym_lite.rollouts.run import run
 
 FIGURES = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd")
-
 
 _KEPT = Field(description="keep the rollouts that are played there, where a run finds them done; else they are deleted")
 
@@ -70,7 +68,8 @@ async def estimate(composed: Composed[EstimateOptions]) -> Estimate:
         GymError: No rollout came out of it.
     """
     options = composed.options
-    with _folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="ng_estimate_cost_") as name:
+        folder = Path(name)
         whole = make_request(_of_run(options, folder / "whole.jsonl"))
         files = OutputFiles(options.rollouts_jsonl_fpath or options.output_jsonl_fpath or folder / "played.jsonl")
         if options.rollouts_jsonl_fpath is None:
@@ -100,12 +99,7 @@ def draw(request: Request, rows: int) -> Iterator[bytes]:
 
 
 def read_estimate(files: OutputFiles, whole: Request, spent: Spent) -> Estimate:
-    """Project what an output holds.
-
-    Args:
-        files: The output.
-        whole: The whole input.
-        spent: Knows the prices.
+    """Project what an output holds to the whole input, at the prices that `spent` knows.
 
     Raises:
         GymError: The output holds no rollout.
@@ -146,9 +140,3 @@ def _of_run(options: EstimateOptions, output: Path) -> CollectOptions:
     """The options of a run with this output."""
     own = {name: getattr(options, name) for name in CollectOptions.model_fields}
     return CollectOptions.model_construct(**own | {"output_jsonl_fpath": output, "disable_aggregation": True})
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ng_estimate_cost_") as name:
-        yield Path(name)

@@ -9,43 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.files import write_json
 
-_INCIDENTAL = {
-    "host",
-    "port",
-    "entrypoint",
-    "name",
-    "num_workers",
-    "placement",
-    "datasets",
-    "domain",
-    "description",
-    "verified",
-    "verified_url",
-    "value",
-    "isolate",
-    "routing",
-    "deadlines",
-    "endpoints_file",
-    "max_concurrent_requests",
-    "num_concurrent_requests",
-    "requests_per_minute",
-    "tokens_per_minute",
-    "verify_pool",
-    *("engine_ports", "num_replicas", "executable", "log_dir", "start_timeout_s", "backoff_s", "restarts"),
-}
+_INCIDENTAL = frozenset(
+    """
+    host port entrypoint name num_workers placement datasets domain description verified verified_url value isolate
+    routing deadlines endpoints_file max_concurrent_requests num_concurrent_requests requests_per_minute
+    tokens_per_minute verify_pool engine_ports num_replicas executable log_dir start_timeout_s backoff_s restarts
+    """.split()  # noqa: SIM905 - as a list it has a line for each word
+)
 """Settings of a server that say where and how it runs, not what it answers."""
 
 
-class InputEntry(BaseModel):
+class InputEntry(BaseModel, frozen=True):
     """One input that was played into an output."""
-
-    model_config = ConfigDict(frozen=True)
 
     path: str
     """Absolute path of the file."""

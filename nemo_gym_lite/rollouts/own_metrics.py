@@ -55,10 +55,7 @@ async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Cl
         if not agent.has("reward"):  # its rollouts are scored later
             continue
         try:
-            if isinstance(clients, Clients):
-                own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
-            else:
-                own[name] = await _own_metrics_apart(files.rollouts, name, agent.count, clients)
+            own[name] = await own_metrics(files.rollouts, name, agent.count, clients)
         except Exception as error:  # an environment's metrics are an extra: its bug must not cost the run's
             say(f"{name}: the environment's own metrics failed, ours are written: {error!r}")
     key_metrics = await asyncio.to_thread(write_metrics, files, metrics, own)  # 20 s for a million tasks
@@ -68,38 +65,25 @@ async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Cl
     return key_metrics
 
 
-async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clients) -> Json | None:
-    """The metrics of the environment behind an agent, None if it has none.
-
-    Args:
-        rollouts: The output.
-        agent_name: Whose rows.
-        count: How many those are.
-        clients: What the rollouts were played with.
-    """
-    client = clients.resources.get(agent_name)
-    if client is None or not await client.has_metrics():
-        return None
-    if count <= _MAX_ROWS_HERE:
-        return await client.aggregate_metrics(_rows_of(rollouts, agent_name))
-    near = clients.near_resources.get(agent_name)
-    if near is None or count > _MAX_ROWS:
+async def own_metrics(rollouts: Path, agent_name: str, count: int, clients: Clients | Json) -> Json | None:
+    """The metrics of the environment behind an agent that has `count` rows in an output, None if it has none."""
+    if isinstance(clients, Clients):
+        client = clients.resources.get(agent_name)
+        if client is None or not await client.has_metrics():
+            return None
+        if count <= _MAX_ROWS_HERE:
+            return await client.aggregate_metrics(_rows_of(rollouts, agent_name))
+        environment, tree = clients.near_resources.get(agent_name), clients.tree
+    else:  # without the servers that the rollouts were played with
+        servers = {server.name: server for server in server_instances(clients)}
+        agent = servers.get(agent_name)
+        environment, tree = servers.get(agent.reference("resources_server") or "") if agent else None, clients
+        if environment is None:
+            return None
+    if environment is None or count > _MAX_ROWS:
         say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
         return None
-    return await asyncio.to_thread(_in_child, near, clients.tree, rollouts, agent_name)
-
-
-async def _own_metrics_apart(rollouts: Path, agent_name: str, count: int, config: Json) -> Json | None:
-    """The same in a process of its own, without the servers that the rollouts were played with."""
-    servers = {server.name: server for server in server_instances(config)}
-    agent = servers.get(agent_name)
-    environment = servers.get(agent.reference("resources_server") or "") if agent else None
-    if environment is None:
-        return None
-    if count > _MAX_ROWS:
-        say(f"{agent_name}: too many rows for the environment's own metrics; ours are written")
-        return None
-    return await asyncio.to_thread(_in_child, environment, config, rollouts, agent_name)
+    return await asyncio.to_thread(_in_child, environment, tree, rollouts, agent_name)
 
 
 def _in_child(server: ServerInstance, tree: Json, rollouts: Path, agent_name: str) -> Json | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
+from itertools import chain
 from pathlib import Path
 
 from nemo_gym_lite.clients import Json
@@ -36,24 +37,21 @@ class Part:
 
 
 def find_parts(patterns: str, output: Path) -> list[Part]:
-    """The outputs that match `patterns`, sorted by name; sidecars and `output` itself are none.
-
-    Args:
-        patterns: Patterns of paths, separated by commas.
-        output: Where they will be put together.
+    """The outputs that match `patterns` (separated by commas), sorted by name; sidecars and `output` itself are none.
 
     Raises:
         ConfigError: Nothing matches.
     """
-    found = {Path(name) for pattern in patterns.split(",") for name in _matches(pattern.strip())}
-    taken = {path.resolve(): path for path in found if path.suffix == ".jsonl" and _is_output(path)}
-    taken.pop(output.resolve(), None)
+    matches = (glob(each.strip(), recursive=True) for each in patterns.split(","))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    found = {path.resolve(): path for path in map(Path, chain.from_iterable(matches)) if path.suffix == ".jsonl"}
+    found.pop(output.resolve(), None)
+    taken = [path for path in found.values() if path.is_file() and not path.stem.endswith("_failures")]
     if not taken:
         raise ConfigError(
             f"input_glob: no output matches {patterns}", "for instance +input_glob='results/x_shard_*.jsonl'"
         )
-    empty = [path for path, _ in _absent(taken.values()) if OutputFiles(path).manifest.exists() and not path.exists()]
-    files = [OutputFiles(path) for path in sorted([*taken.values(), *empty])]
+    empty = [path for path, _ in _absent(taken) if OutputFiles(path).manifest.exists() and not path.exists()]
+    files = [OutputFiles(path) for path in sorted([*taken, *empty])]
     return [Part(each, load_manifest(each.manifest)) for each in files]
 
 
@@ -140,14 +138,6 @@ def summed(many: Sequence[Json]) -> Json:
             elif isinstance(value, int | float):
                 total[name] = total.get(name, 0) + value
     return total
-
-
-def _matches(pattern: str) -> list[str]:
-    return glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-
-
-def _is_output(path: Path) -> bool:
-    return path.is_file() and not path.stem.endswith("_failures")
 
 
 def _absent(paths: Iterable[Path]) -> list[tuple[Path, Shard]]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError
 
 from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.roots import INSTALL_ROOT, find
@@ -18,10 +18,8 @@ _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 """Services name a dated snapshot in their replies where an alias was asked for."""
 
 
-class PriceEntry(BaseModel):
+class PriceEntry(BaseModel, frozen=True, extra="forbid"):
     """The price of one model, in US dollars for a million tokens, and where it was read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: NonNegativeFloat = Field(description="prompt tokens")
     cached_input: NonNegativeFloat | None = Field(
@@ -71,12 +69,7 @@ def read_prices(path: Path = DEFAULT_PRICES) -> PriceList:
 
 
 def refuse_unpriced(prices: PriceList, models: Iterable[str], path: Path) -> None:
-    """Check that a budget in dollars can be kept.
-
-    Args:
-        prices: All that are known.
-        models: Names that the models are asked for by; those that only the rows name are not known yet.
-        path: The user's file, for the message.
+    """Check that a budget in dollars can be kept; models that only the rows name are not known yet.
 
     Raises:
         ConfigError: A model has no price.

@@ -16,16 +16,7 @@ from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 
 
 def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
-    """The manifest that the run will write; nothing is written yet.
-
-    Args:
-        request: The run.
-        asked: What decides how rollouts come out, flat.
-        config: The resolved configuration, secrets masked.
-
-    Raises:
-        ConfigError: The output was begun with other settings.
-    """
+    """The manifest that a run will write; see `open_manifest_of`."""
     options = request.options
     entry = InputEntry(
         path=str(request.input.resolve()),
@@ -41,7 +32,7 @@ def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
 def open_manifest_of(
     files: OutputFiles, entry: InputEntry, options: CollectOptions | VerifyOptions, asked: Json, config: Json
 ) -> Manifest:
-    """The same for any input.
+    """The manifest that will be written; nothing is written yet.
 
     Args:
         files: The output.

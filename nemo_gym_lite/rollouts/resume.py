@@ -24,7 +24,6 @@ class Done:
 
     Attributes:
         rows: Scored rollouts found.
-        duplicates: Lines that repeat a rollout found before; they are left where they are.
         malformed: Lines that are not JSON objects; they are left where they are, and owed again.
     """
 
@@ -33,7 +32,7 @@ class Done:
         self._delivered = FingerprintSet()
         self._attempts = FingerprintTable()
         self._terminal = FingerprintSet()
-        self.rows = self.duplicates = self.malformed = 0
+        self.rows = self.malformed = 0
 
     def delivered(self, spec: Spec) -> bool:
         """Whether the output holds this rollout."""
@@ -52,16 +51,14 @@ class Done:
         return (self._attempts.get(spec.identity) or 0) if len(self._attempts) else 0
 
     def note_rollout(self, row: Row, path: Path) -> bool:
-        """Count a line of the output; False if it repeats a rollout.
+        """Count a line of the output; False if it repeats a rollout, and is left where it is.
 
         Raises:
             OutputError: The row has no identity, so it is not ours to append to.
         """
-        if not self._delivered.add(row_identity(row, path)):
-            self.duplicates += 1
-            return False
-        self.rows += 1
-        return True
+        is_new = self._delivered.add(row_identity(row, path))
+        self.rows += is_new
+        return is_new
 
     def note_failure(self, row: Row) -> None:
         """Count a line of the sidecar; that no endpoint was there is no attempt, whatever the number of runs."""

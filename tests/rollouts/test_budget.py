@@ -57,28 +57,30 @@ def test_a_budget_in_dollars_counts_what_earlier_runs_spent():
     budget = Budget(1.0, None, None, spent=spent)
     assert budget.exhausted(0.0) is None
 
-    budget.add(row(prompt=100_000, answer=0))
+    spent.add(row(prompt=100_000, answer=0))
     assert budget.exhausted(0.0) == "max_cost_usd: $1.00 of $1.00 are spent"
 
 
 def test_a_budget_in_dollars_stops_at_the_first_rollout_that_nobody_can_price():
-    budget = Budget(1.0, None, None, PRICES)
-    budget.add(row(model="home_made"))
+    spent = Spent(PRICES)
+    spent.add(row(model="home_made"))
+    budget = Budget(1.0, None, None, spent)
 
     assert "home_made has no price" in budget.exhausted(0.0)
 
 
 def test_a_budget_in_tokens_counts_prompts_and_answers():
-    budget = Budget(None, 2000, None)
-    budget.add(row())
+    spent = Spent()
+    budget = Budget(None, 2000, None, spent)
+    spent.add(row())
     assert budget.exhausted(0.0) is None
 
-    budget.add(row())
+    spent.add(row())
     assert budget.exhausted(0.0) == "max_total_tokens: 2,200 of 2,000 tokens are used"
 
 
 def test_a_budget_in_seconds_counts_this_run_alone():
-    budget = Budget(None, None, 60.0, now_s=1000.0)
+    budget = Budget(None, None, 60.0, Spent(), now_s=1000.0)
 
     assert budget.exhausted(1059.9) is None
     assert budget.exhausted(1060.0) == "max_wall_s: the 60 s of this run are over"
