@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, EXIT_SOME_FAILED, asks_for_help, end, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, EXIT_SOME_FAILED, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.aggregation import Aggregated, aggregate
@@ -15,10 +15,8 @@ from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.progress import say
 
 
-class AggregateOptions(BaseModel):
+class AggregateOptions(BaseModel, frozen=True, extra="forbid"):
     """Put outputs together, sorted by task and rollout, and compute the metrics over all of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_glob: Annotated[
         str,
@@ -28,14 +26,9 @@ class AggregateOptions(BaseModel):
     overwrite: Annotated[bool, Field(description="replace an output that has rollouts")] = False
 
 
-def main() -> int:
+@command("ng_aggregate_rollouts", AggregateOptions, outlives_threads=True)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 all there, 2 wrong usage, 3 something is missing or failed."""
-    return end(run_command(lambda: _aggregate(sys.argv[1:])))
-
-
-def _aggregate(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(AggregateOptions, "ng_aggregate_rollouts")
     options = compose(argv, AggregateOptions, needs_servers=False).options
     output = options.output_jsonl_fpath
     if output.suffix != ".jsonl":

@@ -12,10 +12,7 @@ from nemo_gym_lite.cli.common import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     EXIT_STOPPED_BY_BUDGET,
-    asks_for_help,
-    end,
-    print_help,
-    run_command,
+    command,
 )
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.collection import Outcome
@@ -26,16 +23,11 @@ from nemo_gym_lite.rollouts.run import run
 from nemo_gym_lite.serving.server import prepare_for_load
 
 
-def main() -> int:
+@command("ng_collect_rollouts", CollectOptions, outlives_threads=True)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 all delivered, 2 wrong usage, 3 some failed, 4 out of budget,
     130 interrupted.
     """
-    return end(run_command(lambda: _collect(sys.argv[1:])))
-
-
-def _collect(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(CollectOptions, "ng_collect_rollouts")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # answered once rollouts play; until then it must not kill
     composed = compose(argv, CollectOptions, needs_servers=False)
     request = make_request(composed.options)

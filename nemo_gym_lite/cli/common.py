@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 
 from pydantic import BaseModel
 
@@ -39,7 +40,35 @@ def run_command(body: Callable[[], int]) -> int:
         return EXIT_OK
 
 
-def end(code: int) -> int:
+def command(
+    name: str, options: type[BaseModel], *, outlives_threads: bool = False
+) -> Callable[[Callable[[Sequence[str]], int]], Callable[[], int]]:
+    """Make a command's `main` of what it does with its command line; `--help` is the same for all.
+
+    Args:
+        name: What is typed.
+        options: What it takes.
+        outlives_threads: Whether it runs code of environments, which may leave threads that never return.
+    """
+
+    def make(body: Callable[[Sequence[str]], int]) -> Callable[[], int]:
+        def run() -> int:
+            if not asks_for_help(sys.argv[1:]):
+                return body(sys.argv[1:])
+            print(help_text(name, options))
+            return EXIT_OK
+
+        @wraps(body)
+        def main() -> int:
+            code = run_command(run)
+            return _end(code) if outlives_threads else code
+
+        return main
+
+    return make
+
+
+def _end(code: int) -> int:
     """Return the exit code, or end here if an environment left a thread that never returns: Python waits for it."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
@@ -49,12 +78,6 @@ def end(code: int) -> int:
                 sys.stderr.flush()
                 os._exit(code)
     return code
-
-
-def print_help(options: type[BaseModel], command: str) -> int:
-    """Print a command's options and return its exit code."""
-    print(help_text(command, options))
-    return EXIT_OK
 
 
 def asks_for_help(argv: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nemo_gym_lite.cli import collect_rollouts
-from nemo_gym_lite.cli.common import asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import command
 from nemo_gym_lite.config.blocks import Block
 from nemo_gym_lite.datasets.prepare import prepare
 from nemo_gym_lite.datasets.scope import datasets_in_scope, read_blocks
@@ -35,10 +35,9 @@ class WholeOptions(CollectOptions):
     ] = False
 
 
-def collect_whole(argv: Sequence[str]) -> int:
+@command("ng_e2e_collect_rollouts", WholeOptions)
+def main(argv: Sequence[str]) -> int:
     """Prepare the data, then run `ng_collect_rollouts` on it; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(WholeOptions, "ng_e2e_collect_rollouts")
     options, blocks = read_blocks(argv, WholeOptions)
     rest = [token for token in argv if not _OWN.match(token)]
     if options.input_jsonl_fpath is None:
@@ -58,11 +57,6 @@ def _prepared(options: WholeOptions, blocks: Sequence[Block]) -> Path:
     datasets = datasets_in_scope(blocks, [options.split], "+split={}")
     prepare(datasets, folder, drop_invalid=False, overwrite_metrics=False, show=say)
     return path
-
-
-def main() -> int:
-    """Run the command and return its exit code, which is that of `ng_collect_rollouts`."""
-    return run_command(lambda: collect_whole(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, end, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.estimate import Estimate, EstimateOptions, estimate
 from nemo_gym_lite.rollouts.progress import TerminalLog, say
@@ -24,14 +24,9 @@ _LABELS = {
 _PLAIN_WIDTH = 120
 
 
-def main() -> int:
+@command("ng_estimate_cost", EstimateOptions, outlives_threads=True)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 for an estimate, 1 if no rollout came out, 2 wrong usage."""
-    return end(run_command(lambda: _estimate(sys.argv[1:])))
-
-
-def _estimate(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(EstimateOptions, "ng_estimate_cost")
     composed = compose(argv, EstimateOptions, needs_servers=False)
     logging.basicConfig(level=logging.WARNING, handlers=[TerminalLog()])
     prepare_for_load()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.errors import ConfigError
@@ -12,14 +12,9 @@ from nemo_gym_lite.training.export import export
 from nemo_gym_lite.training.options import ExportOptions
 
 
-def main() -> int:
+@command("ng_export_rollouts", ExportOptions)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    return run_command(lambda: _export(sys.argv[1:]))
-
-
-def _export(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(ExportOptions, "ng_export_rollouts")
     options = compose(argv, ExportOptions, needs_servers=False).options
     source, target = find(options.rollouts_jsonl_fpath), options.output_fpath
     if source is None or not source.is_file():

@@ -3,16 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from nemo_gym_lite.cli.commands import COMMANDS
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 
 
-class HelpOptions(BaseModel):
+class HelpOptions(BaseModel, frozen=True, extra="forbid"):
     """Print all commands, one line each, with the way in which `gym` spells them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def overview(group: str = "") -> str:
@@ -25,17 +23,11 @@ def overview(group: str = "") -> str:
     return "\n".join(["commands:", *lines, "", ending])
 
 
-def show_help(argv: Sequence[str]) -> int:
+@command("ng_help", HelpOptions)
+def main(argv: Sequence[str]) -> int:
     """Print the list; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(HelpOptions, "ng_help")
     print(overview())
     return EXIT_OK
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: show_help(sys.argv[1:]))
 
 
 if __name__ == "__main__":

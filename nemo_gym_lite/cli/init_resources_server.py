@@ -8,9 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.errors import ConfigError, OutputError
@@ -20,18 +20,15 @@ TEMPLATES = Path(__file__).parents[1] / "scaffold"
 _PARENT = "resources_servers"
 
 
-class InitOptions(BaseModel):
+class InitOptions(BaseModel, frozen=True, extra="forbid"):
     """Write a new environment into the working directory: server, configuration, data, README and tests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     entrypoint: Annotated[Path, Field(description="folder to make, for instance resources_servers/my_environment")]
 
 
-def init_resources_server(argv: Sequence[str]) -> int:
+@command("ng_init_resources_server", InitOptions)
+def main(argv: Sequence[str]) -> int:
     """Write the folder; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(InitOptions, "ng_init_resources_server")
     options = compose(argv, InitOptions, needs_servers=False, environment={}).options
     name = new_name(options.entrypoint)
     try:
@@ -85,11 +82,6 @@ def write_environment(folder: Path, name: str) -> list[Path]:
         path.write_text(Template(text).substitute(words), encoding="utf-8")
         written.append(path)
     return written
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: init_resources_server(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -5,24 +5,21 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-from rich.console import Console
+from pydantic import AliasChoices, BaseModel, Field
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command, with_flags
+from nemo_gym_lite.cli.common import EXIT_OK, command, with_flags
 from nemo_gym_lite.config.catalogue import Entry, Kind, entries
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.wording import did_you_mean
 from nemo_gym_lite.errors import ConfigError
-from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+from nemo_gym_lite.rollouts.tables import print_table
 
 _USUAL: tuple[Kind, ...] = ("environments", "agents", "models")
 
 
-class ListOptions(BaseModel):
+class ListOptions(BaseModel, frozen=True, extra="forbid"):
     """List what the search roots hold, with domain and description, from their files alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Annotated[Kind | None, Field(description="list this kind only; null: environments, agents and models")] = None
     query: Annotated[str | None, Field(description="list only what these words are in, or words like them")] = None
@@ -35,10 +32,9 @@ class ListOptions(BaseModel):
     ] = False
 
 
-def list_components(argv: Sequence[str]) -> int:
+@command("ng_list", ListOptions)
+def main(argv: Sequence[str]) -> int:
     """Print the list; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(ListOptions, "ng_list")
     options = compose(with_flags(argv), ListOptions, needs_servers=False, environment={}).options
     kinds = _USUAL if options.kind is None else (options.kind,)
     found = [entry for kind in kinds for entry in entries(kind)]
@@ -78,7 +74,7 @@ def _print_table(kind: str, found: Sequence[Entry]) -> None:
     table = Table(*(title for title, _ in filled))
     for row in zip(*(values for _, values in filled), strict=True):
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+    print_table(table)
 
 
 def _print_one(entry: Entry) -> None:
@@ -92,11 +88,6 @@ def _print_one(entry: Entry) -> None:
     ):
         for value in filter(None, values):
             print(f"  {title}: {value}")
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: list_components(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.errors import ConfigError
@@ -18,10 +18,8 @@ from nemo_gym_lite.rollouts.progress import say
 from resources_servers.reasoning_gym.tasks import INSTRUCTION, TaskMaker
 
 
-class MakeTasksOptions(BaseModel):
+class MakeTasksOptions(BaseModel, frozen=True, extra="forbid"):
     """Write tasks that the environment reasoning_gym scores: the same seed, the same tasks, no two alike."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[
         dict[str, PositiveFloat],
@@ -46,17 +44,12 @@ class MakeTasksOptions(BaseModel):
         return dict.fromkeys(names, 1.0) if isinstance(names, list) else names
 
 
-def main() -> int:
+@command("ng_make_tasks", MakeTasksOptions)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 written, 2 wrong usage."""
     if sys.flags.hash_randomization:  # some datasets walk through sets of words, which would differ from run to run
-        again = [sys.executable, "-P", "-m", "nemo_gym_lite.cli.make_tasks", *sys.argv[1:]]
+        again = [sys.executable, "-P", "-m", "nemo_gym_lite.cli.make_tasks", *argv]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - this very command
-    return run_command(lambda: _make(sys.argv[1:]))
-
-
-def _make(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(MakeTasksOptions, "ng_make_tasks")
     options = compose(argv, MakeTasksOptions, needs_servers=False).options
     path = options.output_jsonl_fpath
     if path.exists() and not options.overwrite:

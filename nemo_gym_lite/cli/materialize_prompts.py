@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.errors import ConfigError
@@ -15,19 +15,17 @@ from nemo_gym_lite.prompt import materialize_prompts
 from nemo_gym_lite.rollouts.progress import say
 
 
-class PromptOptions(BaseModel):
+class PromptOptions(BaseModel, frozen=True, extra="forbid"):
     """Write a file of rows whose prompts are made from a template, to look at them before they are played."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_jsonl_fpath: Annotated[Path, Field(description="JSONL file of rows without prompts")]
     prompt_config: Annotated[Path, Field(description="YAML file with `user` and `system` templates")]
     output_jsonl_fpath: Annotated[Path, Field(description="JSONL file that the rows are written to")]
 
 
-def _materialize(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(PromptOptions, "ng_materialize_prompts")
+@command("ng_materialize_prompts", PromptOptions)
+def main(argv: Sequence[str]) -> int:
+    """Write the file; returns the exit code."""
     options = compose(argv, PromptOptions, needs_servers=False).options
     source, target = find(options.input_jsonl_fpath), options.output_jsonl_fpath
     if source is None or (target.exists() and source.samefile(target)):
@@ -38,11 +36,6 @@ def _materialize(argv: Sequence[str]) -> int:
         raise ConfigError(f"{source}: {error.args[0]}") from None
     say(f"rows with prompts: {target}")
     return EXIT_OK
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: _materialize(sys.argv[1:]))
 
 
 if __name__ == "__main__":

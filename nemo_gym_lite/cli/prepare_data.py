@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
+from pydantic import BaseModel, Field
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.datasets.prepare import Prepared, prepare
 from nemo_gym_lite.datasets.scope import TYPES, Mode, datasets_in_scope, read_blocks
 from nemo_gym_lite.rollouts.progress import say
-from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+from nemo_gym_lite.rollouts.tables import print_table
 
 _OTHER_MODE: dict[Mode, str] = {
     "train_preparation": "+mode=example_validation",
@@ -21,10 +20,8 @@ _OTHER_MODE: dict[Mode, str] = {
 }
 
 
-class PrepareOptions(BaseModel):
+class PrepareOptions(BaseModel, frozen=True, extra="forbid"):
     """Check every row of the agents' data files, count what they hold, and put those of each type into one file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     output_dirpath: Annotated[Path, Field(description="folder for TYPE.jsonl and TYPE_metrics.json")]
     mode: Annotated[
@@ -45,10 +42,9 @@ class PrepareOptions(BaseModel):
     ] = "huggingface"
 
 
-def prepare_data(argv: Sequence[str]) -> int:
+@command("ng_prepare_data", PrepareOptions)
+def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(PrepareOptions, "ng_prepare_data")
     options, blocks = read_blocks(argv, PrepareOptions)
     made = prepare(
         datasets_in_scope(blocks, TYPES[options.mode], _OTHER_MODE[options.mode]),
@@ -65,12 +61,7 @@ def _print(made: Sequence[Prepared]) -> None:
     table = Table("type", "data files", "rows", "left out", "file")
     for each in made:
         table.add_row(each.type, str(each.files), str(each.rows), str(each.dropped), str(each.path))
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: prepare_data(sys.argv[1:]))
+    print_table(table)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.errors import ConfigError
@@ -15,10 +15,8 @@ from nemo_gym_lite.rollouts.profile import Profile, write_profile
 from nemo_gym_lite.rollouts.progress import say
 
 
-class ProfileOptions(BaseModel):
+class ProfileOptions(BaseModel, frozen=True, extra="forbid"):
     """Write statistics of each task's rollouts beside its input row, and of each agent's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rollouts_jsonl_fpath: Annotated[Path, Field(description="output of ng_collect_rollouts")]
     materialized_inputs_jsonl_fpath: Annotated[
@@ -31,10 +29,9 @@ class ProfileOptions(BaseModel):
     allow_partial_rollouts: Annotated[bool, Field(description="go on although rollouts are missing")] = False
 
 
-def reward_profile(argv: Sequence[str]) -> int:
+@command("ng_reward_profile", ProfileOptions)
+def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(ProfileOptions, "ng_reward_profile")
     options = compose(argv, ProfileOptions, needs_servers=False).options
     inputs = options.materialized_inputs_jsonl_fpath
     made = write_profile(
@@ -61,11 +58,6 @@ def _report(made: Profile) -> None:
         say(f"{made.malformed} lines are no rollouts and were passed over")
     say(f"tasks:  {made.tasks}")
     say(f"agents: {made.agents}")
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: reward_profile(sys.argv[1:]))
 
 
 if __name__ == "__main__":

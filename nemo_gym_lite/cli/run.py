@@ -9,24 +9,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
+from pydantic import BaseModel, Field
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import Composed, compose
-from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+from nemo_gym_lite.rollouts.tables import print_table
 from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.head_server import HeadServer
 from nemo_gym_lite.serving.launcher import Launcher, show_on_stderr
 from nemo_gym_lite.serving.upstreams import check_endpoints_files, silent_upstreams
 
 
-class RunOptions(BaseModel):
+class RunOptions(BaseModel, frozen=True, extra="forbid"):
     """Start every server that the configuration names, restart what crashes, stop all on Ctrl-C."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dry_run: bool = Field(default=False, description="stop as soon as all servers were ready once")
     metrics_port: int | None = Field(
@@ -34,10 +31,9 @@ class RunOptions(BaseModel):
     )
 
 
-def run(argv: Sequence[str]) -> int:
+@command("ng_run", RunOptions)
+def main(argv: Sequence[str]) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(RunOptions, "ng_run")
     composed = compose(argv, RunOptions)
     asyncio.run(_until_signal(_serve(composed)))
     return EXIT_OK
@@ -101,12 +97,7 @@ def _print_table(records: Sequence[Json]) -> None:
     for record in records:
         kind = f"{record['server_type']}/{record['name']}"
         table.add_row(record["process_name"], kind, record["url"], str(record["pid"]))
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: run(sys.argv[1:]))
+    print_table(table)
 
 
 if __name__ == "__main__":

@@ -6,33 +6,29 @@ from collections.abc import Sequence
 
 import aiohttp
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-from rich.console import Console
+from pydantic import AliasChoices, BaseModel, Field
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_OK, command
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config_types import HeadServerConfig
-from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH, endpoint_table
+from nemo_gym_lite.rollouts.tables import endpoint_table, print_table
 from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 from nemo_gym_lite.serving.registry import fetch_servers
 
 ANSWER_TIMEOUT_S = 2.0
 
 
-class StatusOptions(BaseModel):
+class StatusOptions(BaseModel, frozen=True, extra="forbid"):
     """Show the servers that run, found through the head server (`+head_server.port=`, default 11000)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     as_json: bool = Field(default=False, validation_alias=AliasChoices("json"), description="print the records as JSON")
 
 
-def status(argv: Sequence[str]) -> int:
+@command("ng_status", StatusOptions)
+def main(argv: Sequence[str]) -> int:
     """Print what runs; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(StatusOptions, "ng_status")
     composed = compose(argv, StatusOptions, needs_servers=False)
     records = asyncio.run(_records(composed.head_server))
     if composed.options.as_json:
@@ -81,11 +77,10 @@ def _print_table(records: Sequence[Json]) -> None:
             f"{record['uptime_seconds']:.0f} s",
             str(record["restarts"]),
         )
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    console.print(table)
+    print_table(table)
     endpoints = {record["process_name"]: known for record in records if (known := _endpoints_of(record))}
     if endpoints:
-        console.print(endpoint_table(endpoints))
+        print_table(endpoint_table(endpoints))
     healthy = sum(record["healthy"] for record in records)
     print(f"{len(records)} servers found ({healthy} healthy, {len(records) - healthy} unhealthy)")
 
@@ -95,11 +90,6 @@ def _endpoints_of(record: Json) -> list[EndpointSnapshot]:
         return [EndpointSnapshot.of_json(each) for each in record.get("endpoints", ())]
     except TypeError:  # an author's own route of that name
         return []
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: status(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from nemo_gym_lite.cli.common import asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import command
 from nemo_gym_lite.config.components import components
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.keys import SERVER_TYPES
@@ -25,10 +25,8 @@ from nemo_gym_lite.serving.environment_tests import PytestCall, pytest_calls
 _LEAST_ROWS = 5
 
 
-class OneTestOptions(BaseModel):
+class OneTestOptions(BaseModel, frozen=True, extra="forbid"):
     """Run the tests of one environment with pytest, from within its folder; ends with pytest's exit code."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     entrypoint: Annotated[Path, Field(description="folder of the server, for instance resources_servers/gsm8k")]
     isolate: Annotated[
@@ -42,10 +40,9 @@ class OneTestOptions(BaseModel):
     ] = False
 
 
-def test(argv: Sequence[str]) -> int:
+@command("ng_test", OneTestOptions)
+def main(argv: Sequence[str]) -> int:
     """Become the run of the tests, which ends with pytest's exit code; returns if only help was asked for."""
-    if asks_for_help(argv):
-        return print_help(OneTestOptions, "ng_test")
     composed = compose(argv, OneTestOptions, needs_servers=False)
     options = composed.options
     folder = _folder(options.entrypoint)
@@ -96,11 +93,6 @@ def validate_data(folder: Path) -> None:
         raise ConfigError(f"{path} has {checked.statistics.rows} rows; {_LEAST_ROWS} are wanted")
     if conflicts := sorted(path.parent.glob("*_conflict.json")):
         raise ConfigError(f"{conflicts[0]} says that the data is not what its metrics say")
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: test(sys.argv[1:]))
 
 
 if __name__ == "__main__":

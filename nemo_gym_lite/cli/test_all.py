@@ -11,24 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from rich.console import Console
+from pydantic import BaseModel, Field, PositiveInt
 from rich.table import Table
 
-from nemo_gym_lite.cli.common import EXIT_INTERNAL, EXIT_OK, asks_for_help, print_help, run_command
+from nemo_gym_lite.cli.common import EXIT_INTERNAL, EXIT_OK, command
 from nemo_gym_lite.config.components import components
 from nemo_gym_lite.config.compose import Composed, compose
 from nemo_gym_lite.config.keys import SERVER_TYPES
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.progress import say
-from nemo_gym_lite.rollouts.tables import PLAIN_WIDTH
+from nemo_gym_lite.rollouts.tables import print_table
 from nemo_gym_lite.serving.environment_tests import PytestCall, pytest_calls
 
 
-class AllTestOptions(BaseModel):
+class AllTestOptions(BaseModel, frozen=True, extra="forbid"):
     """Run the tests of every server's folder in all search roots; ends with 1 if any failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     jobs: Annotated[PositiveInt | None, Field(description="folders at once; null: one for each core")] = None
     isolate: Annotated[
@@ -48,10 +45,9 @@ class Ended:
     output: str = ""
 
 
-def test_all(argv: Sequence[str]) -> int:
+@command("ng_test_all", AllTestOptions)
+def main(argv: Sequence[str]) -> int:
     """Run the tests; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(AllTestOptions, "ng_test_all")
     composed = compose(argv, AllTestOptions, needs_servers=False)
     folders = [
         component.folder
@@ -118,16 +114,11 @@ def _print(ended: Sequence[Ended]) -> None:
     table = Table("folder", "outcome", "tests", "seconds")
     for each in ended:
         table.add_row(_short(each.folder), each.outcome, each.summary, f"{each.seconds:.1f}")
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+    print_table(table)
 
 
 def _short(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: test_all(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,7 @@ from nemo_gym_lite.cli.common import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_SOME_FAILED,
-    asks_for_help,
-    end,
-    print_help,
-    run_command,
+    command,
 )
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.files import OutputFiles
@@ -26,14 +23,9 @@ from nemo_gym_lite.rollouts.verify_run import verify
 from nemo_gym_lite.serving.server import prepare_for_load
 
 
-def main() -> int:
+@command("ng_verify_rollouts", VerifyOptions, outlives_threads=True)
+def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 all scored, 2 wrong usage, 3 some failed, 130 interrupted."""
-    return end(run_command(lambda: _verify(sys.argv[1:])))
-
-
-def _verify(argv: Sequence[str]) -> int:
-    if asks_for_help(argv):
-        return print_help(VerifyOptions, "ng_verify_rollouts")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # answered once checks run; until then it must not kill
     composed = compose(argv, VerifyOptions, needs_servers=False)
     stored = read_stored(composed.options.input_path())

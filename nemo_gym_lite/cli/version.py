@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, Field
 
-from nemo_gym_lite.cli.common import EXIT_OK, asks_for_help, print_help, run_command, with_flags
+from nemo_gym_lite.cli.common import EXIT_OK, command, with_flags
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.roots import INSTALL_ROOT
@@ -17,10 +17,8 @@ from nemo_gym_lite.config.roots import INSTALL_ROOT
 _DEPENDENCIES = ("openai", "ray", "aiohttp", "fastapi", "pydantic", "uvicorn", "vllm")
 
 
-class VersionOptions(BaseModel):
+class VersionOptions(BaseModel, frozen=True, extra="forbid"):
     """Print the version of nemo_gym_lite, of Python and of what both stand on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     as_json: bool = Field(
         default=False, validation_alias=AliasChoices("json"), description="print it as JSON; the same as --json"
@@ -48,10 +46,9 @@ def versions() -> Json:
     }
 
 
-def show_version(argv: Sequence[str]) -> int:
+@command("ng_version", VersionOptions)
+def main(argv: Sequence[str]) -> int:
     """Print the versions; returns the exit code."""
-    if asks_for_help(argv):
-        return print_help(VersionOptions, "ng_version")
     options = compose(with_flags(argv), VersionOptions, needs_servers=False, environment={}).options
     found = versions()
     if options.as_json:
@@ -71,11 +68,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def main() -> int:
-    """Entry point of the command."""
-    return run_command(lambda: show_version(sys.argv[1:]))
 
 
 if __name__ == "__main__":

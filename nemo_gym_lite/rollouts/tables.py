@@ -1,5 +1,6 @@
 """Tables for people: the endpoints of models, each with its state and its load."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from shutil import get_terminal_size
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 
-PLAIN_WIDTH = 200
+_PLAIN_WIDTH = 200
 """Columns of a table where the output is no terminal."""
 
 _ERROR_CHARACTERS = 40
@@ -28,10 +29,15 @@ def endpoint_table(endpoints: Mapping[str, Sequence[EndpointSnapshot]]) -> Table
     return table
 
 
+def print_table(table: Table) -> None:
+    """Print the table on stdout."""
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+
+
 def as_text(table: Table) -> str:
     """The table as lines without colours, no wider than the terminal."""
     target = StringIO()
-    Console(file=target, width=get_terminal_size((PLAIN_WIDTH, 24)).columns).print(table)
+    Console(file=target, width=get_terminal_size((_PLAIN_WIDTH, 24)).columns).print(table)
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 

@@ -19,7 +19,7 @@ def test_every_command_is_installed_under_both_of_its_names():
 
 
 def test_every_module_of_a_command_is_in_the_table_of_commands():
-    modules = {path.stem for path in (ROOT / "nemo_gym_lite/cli").glob("*.py") if "def main(" in path.read_text()}
+    modules = {path.stem for path in (ROOT / "nemo_gym_lite/cli").glob("*.py") if "\ndef main(" in path.read_text()}
 
     assert modules == {each.name for each in COMMANDS} | {"gym"}
 
