@@ -136,14 +136,7 @@ class Admission:
     def sensed(
         self, readings: Mapping[str, EngineReading | None], calls: CallStats, in_flight: int, now_s: float
     ) -> None:
-        """Take a look and set `limit` anew.
-
-        Args:
-            readings: By endpoint, what its engine says; None where it cannot be asked or tells nothing of the kind.
-            calls: Model calls since the run began.
-            in_flight: Rollouts in flight.
-            now_s: The time.
-        """
+        """Take a look and set `limit` anew; of an engine that cannot be asked or tells nothing, the reading is None."""
         before = self.limit
         engines = {url: reading for url, reading in readings.items() if reading is not None}
         stale = self._listen(readings, engines, now_s)

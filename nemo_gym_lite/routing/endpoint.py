@@ -83,8 +83,8 @@ def parse_answer(url: str, content: bytes) -> Json:
     """Read the body of a 200.
 
     Raises:
-        EndpointError: `bad_reply`: not JSON, an error object, no answer in it, or an answer that the
-            engine was told to abort half-way, which must not be taken for the model's own.
+        EndpointError: `bad_reply`: not JSON, an error object, no answer in it, or one that was aborted half-way, which
+            must not be taken for the model's own.
     """
     try:
         answer = orjson.loads(content)

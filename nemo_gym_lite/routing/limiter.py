@@ -29,14 +29,8 @@ class Limiter(Protocol):
         ...
 
     def settle(self, ticket: Any, tokens: int | None, headers: Mapping[str, str]) -> None:
-        """Note what an admitted request took in fact.
-
-        Args:
-            ticket: From `admit`.
-            tokens: Tokens of prompt and answer as the endpoint counted them, 0 for a refused request, None where
-                nobody knows.
-            headers: The reply's, which may tell limits; empty if there was no reply.
-        """
+        """Note what an admitted request took: tokens of prompt and answer as the endpoint counted them, 0 for a
+        refused one, None where nobody knows. The reply's headers may tell limits."""
         ...
 
     def withdraw(self, ticket: Any) -> None:
@@ -49,12 +43,7 @@ class Limiter(Protocol):
 
 
 def size_of(body: Json, length_bytes: int) -> Size:
-    """About what a request takes.
-
-    Args:
-        body: The request, in either dialect.
-        length_bytes: Its length as JSON.
-    """
+    """About what a request, in either dialect and so many bytes long, takes."""
     limits = (body.get(name) for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"))
     return Size(length_bytes // BYTES_PER_TOKEN, next((limit for limit in limits if isinstance(limit, int)), None))
 

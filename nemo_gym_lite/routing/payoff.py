@@ -86,14 +86,8 @@ class Payoff:
         return base.limit if base is not None and self._advised == limit > base.limit else 0
 
     def told(self, limit: int, done: int, highest: int, now_s: float) -> Advice:
-        """Take a look, with the limit fully used since it was set.
-
-        Args:
-            limit: Rollouts that may be in flight.
-            done: Completions since the run began.
-            highest: Largest limit to advise.
-            now_s: The time, in seconds.
-        """
+        """Take a look, with `done` completions since the run began and the limit fully used since it was set; no more
+        than `highest` is advised."""
         if limit != self._measured:
             if limit != self._advised:
                 self._base = None  # somebody else had a reason to change it

@@ -82,18 +82,12 @@ class EndpointPool:
     async def acquire(
         self, session_id: str, avoid: Collection[EndpointState] = (), until_s: float = float("inf")
     ) -> EndpointState:
-        """Choose the endpoint of one request; waits only if none is open.
+        """Choose the endpoint of one request, one of `avoid` only if no other is open; waits if none is.
 
         Every acquired endpoint is handed back by exactly one of `succeeded`, `failed` and `abandoned`.
 
-        Args:
-            session_id: The episode; its home is preferred.
-            avoid: Endpoints not to take while another one is open.
-            until_s: Clock time, in seconds, up to which waiting makes sense.
-
         Raises:
-            NoHealthyEndpointError: All endpoints have been down for `patience_s`, or none opened before
-                `until_s`.
+            NoHealthyEndpointError: All endpoints have been down for `patience_s`, or none opened before `until_s`.
         """
         now = self._clock.now()
         self._look(now)
@@ -256,11 +250,10 @@ class EndpointPool:
 
     def _look(self, now: float) -> None:
         """See whether endpoints have joined or left; a look is due about once a second."""
-        if self._source is None or now < self._source.next_look_s:
-            return
-        urls = self._source.look(now)
-        if urls is not None:
-            self.update(urls)
+        if self._source is not None and now >= self._source.next_look_s:
+            urls = self._source.look(now)
+            if urls is not None:
+                self.update(urls)
 
     def _report(self, state: EndpointState, error: EndpointError) -> None:
         """Log the first failure of each class at once, and not the thousand that follow."""

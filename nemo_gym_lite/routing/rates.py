@@ -136,13 +136,8 @@ class RateLimiter:
             return ticket
 
     def settle(self, ticket: Ticket, tokens: int | None, headers: Mapping[str, str]) -> None:
-        """Correct what a request counts as, and learn from the reply.
-
-        Args:
-            ticket: Of the request.
-            tokens: What it took, prompt and answer; 0 if it was refused, None if nobody knows: the estimate stands.
-            headers: Of the reply, empty if there was none; looked up case-insensitively if the mapping does so.
-        """
+        """Correct what a request counts as, and learn from the reply; see `Limiter`. Without a count, the estimate
+        stands."""
         self._under_way.pop(ticket, None)
         now_s = self._clock.now()
         ticket.ends_s = min(ticket.ends_s, now_s + self._window_s)

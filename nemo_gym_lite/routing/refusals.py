@@ -38,14 +38,7 @@ class Refusals:
     _share_before: float = 0.0
 
     def note(self, limit: float, sent_s: float, now_s: float, *, refused: bool) -> None:
-        """A request was answered or refused.
-
-        Args:
-            limit: Requests that the endpoint gets at a time now.
-            sent_s: When it was sent; what was sent at an earlier limit does not count.
-            now_s: Clock time.
-            refused: How it ended.
-        """
+        """A request was answered or refused; one that was sent at an earlier limit than this does not count."""
         if sent_s < self._since_s:
             return
         self._limit = self._limit or limit
@@ -80,13 +73,8 @@ class CutTrial:
     _at_cut: float = 0.0
 
     def is_harm(self, answered: float, refused: float, harmful: float) -> bool:
-        """Whether a cut is called for, which is then on trial.
-
-        Args:
-            answered: Requests lately answered.
-            refused: Requests lately refused.
-            harmful: Share of refusals that is, unless it is usual.
-        """
+        """Whether a cut is called for, which is then on trial: whether more than the share `harmful` was lately
+        refused, and more than usual."""
         replies = answered + refused
         share = refused / replies if replies else 0.0
         if replies >= ENOUGH:

@@ -107,15 +107,7 @@ class CallBudget:
 
 
 def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epoch_s: float) -> EndpointError:
-    """Turn a reply that is no success into the error that says what to do about it.
-
-    Args:
-        url: Where the reply came from, for the message.
-        status: HTTP status, 300 or more.
-        headers: Reply headers; looked up case-insensitively if the mapping does so.
-        body: Reply body.
-        epoch_s: Seconds since the epoch, to resolve a Retry-After that is a date.
-    """
+    """Turn a reply that is no success into the error that says what to do about it; `epoch_s` is now."""
     failure_class, retryable = _class_of(status)
     if status == 429 and b"insufficient_quota" in body:
         retryable = False  # the account is empty; no wait refills it
@@ -135,11 +127,8 @@ def classify(url: str, status: int, headers: Mapping[str, str], body: bytes, epo
 
 
 def parse_retry_after(headers: Mapping[str, str], epoch_s: float) -> float | None:
-    """Seconds that the endpoint asks us to stay away: `retry-after-ms`, or `Retry-After` in seconds or as
-    a date.
-
-    None if it says nothing, or nothing that can be understood.
-    """
+    """Seconds that the endpoint asks us to stay away: `retry-after-ms`, or `Retry-After` in seconds or as a date;
+    None if it says nothing that can be understood."""
     if (millis := _number(headers.get("retry-after-ms"))) is not None:
         return millis / 1000.0
     value = headers.get("Retry-After", "")

@@ -55,13 +55,7 @@ class TokenEstimate:
         """Tokens that a request counts as for as long as it is under way.
 
         Long answers are under way for longer, so those that are have not the mean length of all that came, but
-        the mean weighted by length.
-
-        Args:
-            size: What is known of the request.
-            limit: Tokens of a minute.
-            under_way: Requests that are.
-            longest_s: Seconds for which the oldest of them has been.
+        the mean weighted by length. `limit` is that of a minute, `longest_s` how long the oldest has been under way.
         """
         most = math.inf if size.most_output is None else float(size.most_output)
         if most <= limit / HARMLESS_SHARE:

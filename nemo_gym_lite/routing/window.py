@@ -67,15 +67,7 @@ class Window:
     def refuse(
         self, in_flight: int, sent_s: float, now_s: float, retry_after_s: float | None, rng: random.Random
     ) -> None:
-        """A request was refused.
-
-        Args:
-            in_flight: Requests there, this one included.
-            sent_s: When it was sent.
-            now_s: Clock time.
-            retry_after_s: For how long the endpoint asks to be left alone, if it says so.
-            rng: Source of the jitter.
-        """
+        """A request that was sent at `sent_s` was refused; `in_flight` counts it."""
         if sent_s > self._pause_began_s:
             self.limit = min(self.limit, self._peak)
             self._peak = in_flight
