@@ -35,11 +35,7 @@ class Aggregated:
 
 
 def aggregate(patterns: str, output: Path) -> Aggregated:
-    """Put outputs together; those stay as they are.
-
-    Args:
-        patterns: Patterns of paths, separated by commas.
-        output: Where to; what is there is replaced, one whole file at a time.
+    """Put outputs together, which stay as they are; what `output` holds is replaced, one whole file at a time.
 
     Raises:
         ConfigError: Nothing matches, a rollout is there twice, or the outputs were made with different settings.

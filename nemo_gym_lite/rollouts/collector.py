@@ -55,10 +55,6 @@ class Collector:
         self._open = 0  # slots that will look for another spec
         self._group: asyncio.TaskGroup | None = None
 
-    @property
-    def limit(self) -> int:
-        """Rollouts that may be in flight at once."""
-        return self._limit
 
     @property
     def in_flight(self) -> int:

@@ -26,13 +26,8 @@ class History:
         return not self._points or t_s // self._interval_s > self._points[-1][0] // self._interval_s
 
     def note(self, t_s: float, values: Mapping[str, Any], endpoints: Mapping[str, int]) -> None:
-        """Remember a point.
-
-        Args:
-            t_s: Seconds since the start.
-            values: Counts by name; the same names each time.
-            endpoints: Requests in flight by base URL; they may come and go.
-        """
+        """Remember a point, `t_s` after the start: counts of the same names each time, and requests in flight by base
+        URL, which may come and go."""
         if len(self._points) >= MOST_POINTS:
             self._points = self._points[::2]
             self._interval_s *= 2

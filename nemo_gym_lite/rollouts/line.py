@@ -47,13 +47,7 @@ class Line:
 
 
 def delivered(spec: Spec, fields: Json, attempts: int = 0, *, scored: bool = True) -> Line:
-    """The line of a rollout that was played to its end.
-
-    Args:
-        spec: What was asked.
-        fields: What the agent made of it.
-        attempts: How often it failed before.
-        scored: Whether it must have a reward; False keeps it for a later check.
+    """The line of a rollout that was played to its end; unless `scored`, it needs no reward, as a check comes later.
 
     Raises:
         FailedCallError: The agent says that it failed, or there is no reward that could be kept.

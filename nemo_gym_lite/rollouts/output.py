@@ -101,13 +101,7 @@ class Output:
         self._with(history).save(self.files.manifest)
 
     def finish(self, status: str, elapsed_s: float, history: Callable[[], Json]) -> None:
-        """Save the manifest of a run that has ended.
-
-        Args:
-            status: finished, interrupted or failed.
-            elapsed_s: Seconds that it took.
-            history: Gives its speed over time.
-        """
+        """Save the manifest of a run that has ended: finished, interrupted or failed."""
         changes = ended(self.manifest, status, self.tally, self.metrics, self.spent, self.done.rows, elapsed_s)
         self._with(history()).model_copy(update=changes).save(self.files.manifest)
 

@@ -21,14 +21,7 @@ from nemo_gym_lite.rollouts.source import check_input, read_tasks
 
 
 def owed_specs(request: Request, done: Done, manifest: Manifest, tally: Tally) -> Iterator[Spec]:
-    """What the input still owes, after what an earlier, cut off run on another input had in flight.
-
-    Args:
-        request: What is asked.
-        done: What the output holds.
-        manifest: Names the earlier inputs.
-        tally: Counts what is kept and given up, as the plan comes by it.
-    """
+    """What the input still owes, after what an earlier, cut off run on another input had in flight."""
     late: list[Spec] = []
     for entry in manifest.inputs if done.rows else ():
         if not entry.finished and entry.digest != request.summary.digest:

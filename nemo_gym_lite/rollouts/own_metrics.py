@@ -39,13 +39,8 @@ _LEFT_OUT = {"responses_create_params", "response", "usage", "agent_ref", KEY}
 async def write_all_metrics(files: OutputFiles, metrics: RunMetrics, clients: Clients | Json) -> dict[str, Json]:
     """Write the aggregate metrics of an output, those of its environments included, and tell those of its arms.
 
-    Args:
-        files: The output.
-        metrics: The running aggregates.
-        clients: What the rollouts were played with, or the configuration that their manifest keeps.
-
-    Returns:
-        The key metrics of each agent.
+    `clients` is what the rollouts were played with, or the configuration that their manifest keeps; returned are the
+    key metrics of each agent.
 
     Raises:
         OutputError: The file cannot be written; the old one is still there.

@@ -34,12 +34,7 @@ class Player:
         self.episodes = Episodes()
 
     async def play(self, spec: Spec, attempts: int = 0) -> Line:
-        """Play a rollout; only a cancellation gets out of here.
-
-        Args:
-            spec: What to play.
-            attempts: How often it failed in earlier runs.
-        """
+        """Play a rollout that failed `attempts` times in earlier runs; only a cancellation gets out of here."""
         episode = self.episodes.begin(f"task {spec.task_index}, rollout {spec.rollout_index}", time.monotonic())
         row = {**spec.row, TASK_INDEX: spec.task_index, ROLLOUT_INDEX: spec.rollout_index}
         try:

@@ -68,13 +68,7 @@ class Played:
 
 
 def project(drawn: Sequence[float], total: int, played: int) -> Projection:
-    """Project the sum of `total` rollouts.
-
-    Args:
-        drawn: The mean of each task that was played.
-        total: Rollouts of the whole input.
-        played: Rollouts that were played, whose sum is known.
-    """
+    """Project the sum of `total` rollouts from the mean of each task drawn; that of `played` rollouts is known."""
     deviation = stdev(drawn) if len(drawn) > 1 else math.nan
     return projected(fmean(drawn) if drawn else 0.0, deviation, len(drawn), total, played)
 

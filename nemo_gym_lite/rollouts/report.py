@@ -12,16 +12,9 @@ from nemo_gym_lite.row_fields import TASK_INDEX
 
 
 def write_metrics(files: OutputFiles, metrics: RunMetrics, own: Mapping[str, Json | None]) -> dict[str, Json]:
-    """Write the aggregate metrics, one agent and one task at a time.
+    """Write the aggregate metrics, one agent and one task at a time, and return the key metrics of each agent.
 
-    Args:
-        files: The output.
-        metrics: The running aggregates.
-        own: By agent name, what its environment computed itself, laid over ours, and of tasks beside ours; None where
-            it computes nothing.
-
-    Returns:
-        The key metrics of each agent.
+    What an agent's environment computed itself (`own`) is laid over ours, and of tasks beside ours.
 
     Raises:
         OutputError: The file cannot be written; the old one is still there.

@@ -94,13 +94,7 @@ def scan(
     max_attempts: int = MAX_ROLLOUT_ATTEMPTS,
     observe_failure: Callable[[Row], None] = lambda _: None,
 ) -> Done:
-    """Read an output and its sidecar once, a line at a time.
-
-    Args:
-        files: The output; files that are not there count as empty.
-        observe: Called with every distinct scored row, to take it into the metrics.
-        max_attempts: Failures after which a rollout is given up, counted over all runs.
-        observe_failure: Called with every row of the sidecar; it may have used up tokens.
+    """Read an output and its sidecar once, a line at a time; `observe` gets every distinct scored row.
 
     Raises:
         OutputError: The output was written by another program.

@@ -35,11 +35,7 @@ class InputSummary:
 
 
 def read_tasks(path: Path, limit: int | None = None) -> Iterator[Task]:
-    """Yield the tasks of a JSONL file, lazily; blank lines are skipped.
-
-    Args:
-        path: The file.
-        limit: Stop after so many tasks; None reads all.
+    """Yield the tasks of a JSONL file, lazily, up to `limit`; blank lines are skipped.
 
     Raises:
         ConfigError: A line is not a JSON object with `responses_create_params`; names file, line and problem.
@@ -49,12 +45,7 @@ def read_tasks(path: Path, limit: int | None = None) -> Iterator[Task]:
 
 
 def check_input(path: Path, settings: PlanSettings, limit: int | None = None) -> InputSummary:
-    """Read the whole input once before anything starts, so that a bad row 900,000 is found now.
-
-    Args:
-        path: The file.
-        settings: Prompt template and overrides, which every row has to fit.
-        limit: Stop after so many tasks; None reads all.
+    """Read the whole input, up to `limit`, before anything starts, so that a bad row 900,000 is found now.
 
     Raises:
         ConfigError: The file is missing, empty, or holds a malformed row.

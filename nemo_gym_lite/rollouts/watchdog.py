@@ -23,14 +23,7 @@ class Watchdog:
         self._patience_s = quiet_s
 
     def look(self, now_s: float, oldest: Sequence[EpisodeSnapshot], ended: int, in_flight: int) -> str | None:
-        """What the user should know, None if all is well.
-
-        Args:
-            now_s: Clock time, in seconds.
-            oldest: The episodes that have been playing for longest.
-            ended: Rollouts that have ended since the start.
-            in_flight: Rollouts that are being played.
-        """
+        """What the user should know, None if all is well; rollouts `ended` since the start, `in_flight` now."""
         if ended != self._ended or not in_flight:
             self._ended, self._since_s, self._patience_s = ended, now_s, self._quiet_s
             return None
