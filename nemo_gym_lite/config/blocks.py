@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.keys import RESERVED_KEYS, SERVER_TYPES
@@ -31,10 +31,8 @@ class Block:
     config: Json
 
 
-class _Fields(BaseModel):
+class _Fields(BaseModel, extra="allow"):
     """What every server block may hold; the rest belongs to its implementation."""
-
-    model_config = ConfigDict(extra="allow")
 
     entrypoint: str
     host: str | None = None
@@ -77,14 +75,8 @@ def _typed(block: Json) -> Iterator[tuple[str, Json]]:
     """Yield the server types of a block with their implementations; what directives emptied is not there."""
     for key, value in block.items():
         if key in SERVER_TYPES and isinstance(value, dict) and value:
-            yield key, _without_dummy(value)
-
-
-def _without_dummy(implementations: Json) -> Json:
-    """Fold `dummy_model`, the stand-in of commands that need no model, into the real one beside it."""
-    if len(implementations) > 1 and "dummy_model" in implementations:
-        return {name: config for name, config in implementations.items() if name != "dummy_model"}
-    return implementations
+            # `dummy_model`, the stand-in of commands that need no model, gives way to the real one beside it
+            yield key, {name: config for name, config in value.items() if len(value) == 1 or name != "dummy_model"}
 
 
 def _complaint(block: Json) -> list[str] | None:

@@ -12,12 +12,7 @@ from nemo_gym_lite.errors import ConfigError, ConfigMissingValuesError
 
 
 def check_known(overrides: Iterable[Override], options: Iterable[str], tree: Json) -> None:
-    """Check that every key of the command line means something.
-
-    Args:
-        overrides: The command line.
-        options: Names and aliases of the command's own options.
-        tree: The merged files and `env.yaml`.
+    """Check that every key of the command line means something: to the command's own options, or to the tree.
 
     Raises:
         ConfigError: A key is no option, no reserved key, no key of the files, and none that they interpolate.

@@ -15,27 +15,22 @@ class Component:
         parent: The folder that it is one of, such as `resources_servers`.
         name: Its path below that, `gsm8k` or `group/task`.
         folder: Where it is.
-        shadowed: Folders of the same name in later search roots, which this one hides.
+
     """
 
     parent: str
     name: str
     folder: Path
-    shadowed: tuple[Path, ...] = ()
 
 
 def components(parent: str, mark: str) -> list[Component]:
-    """The folders below `parent` that hold what `mark` matches, by name; of one name the first search root's.
-
-    Args:
-        parent: Such as `resources_servers`.
-        mark: A pattern below the parent whose first match makes a component, such as `*/app.py`.
-    """
-    found: dict[str, list[Path]] = {}
+    """The folders below `parent` that hold what `mark` (say `*/app.py`) matches, by name; of one name the first search
+    root's."""
+    found: dict[str, Path] = {}
     for root in search_roots():
-        for folder in dict.fromkeys(_folders(root / parent, mark)):
-            found.setdefault(str(folder.relative_to(root / parent)), []).append(folder)
-    return [Component(parent, name, places[0], tuple(places[1:])) for name, places in sorted(found.items())]
+        for folder in _folders(root / parent, mark):
+            found.setdefault(str(folder.relative_to(root / parent)), folder)
+    return [Component(parent, name, folder) for name, folder in sorted(found.items())]
 
 
 def _folders(parent: Path, mark: str) -> Iterator[Path]:

@@ -92,12 +92,7 @@ def _parse(parser: OverridesParser, token: str) -> Override:
 
 
 def apply_overrides(tree: Json, overrides: Iterable[Override], may_set: Callable[[str], bool]) -> None:
-    """Change `tree` in place.
-
-    Args:
-        tree: The merged files.
-        overrides: In the order of the command line; the last one wins.
-        may_set: Whether `key=value` without `+` may add this top-level key.
+    """Change `tree` in place; the last override wins, and `may_set` says which keys `key=value` without `+` may add.
 
     Raises:
         ConfigError: A key to be set or deleted is not there, or its parent is no mapping.

@@ -23,11 +23,7 @@ _WITH_ONE_CONFIG = ("benchmarks", "environments")
 
 
 def selected_config(selector: str, value: str) -> str:
-    """The path of the file that a selector's value stands for.
-
-    Args:
-        selector: One of `SELECTORS`.
-        value: `NAME`, or `NAME/FLAVOR` for another of its files than the usual one.
+    """The path of the file that a selector's `NAME`, or `NAME/FLAVOR` for another file than the usual, stands for.
 
     Raises:
         ConfigError: There is none; the message tells the folders searched, the hint names that are alike.

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from nemo_gym_lite import alias
 from nemo_gym_lite.clients import Json
@@ -26,7 +26,7 @@ _FOLDERS_OF_AGENTS = ("nemo_gym_lite", "responses_api_agents")
 _ROLE_MODULES = re.compile(r"^nemo_gym_lite\.(base_|server_utils|serving\.)")
 
 
-class ServerInstance(BaseModel):
+class ServerInstance(BaseModel, frozen=True):
     """One server of the composed configuration.
 
     Attributes:
@@ -37,8 +37,6 @@ class ServerInstance(BaseModel):
         placement: `near` or `far` where the configuration says so.
         config: The implementation's own settings, resolved, with `name`, `host` and `port`.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     server_type: ServerType
@@ -82,11 +80,9 @@ class ServerInstance(BaseModel):
 
 
 def server_instances(tree: DictConfig | Mapping[str, Any], *, need_code: bool = True) -> tuple[ServerInstance, ...]:
-    """Return the servers of a tree in which every server has its host and port.
+    """Return the servers of a tree in which every server has its host and port; as plain data it must be resolved.
 
-    Args:
-        tree: A composed tree, or one that a head server handed out; as plain data it must be resolved.
-        need_code: With False, an instance whose code is not on this machine keeps a relative `entrypoint`.
+    Without `need_code`, an instance whose code is not on this machine keeps a relative `entrypoint`.
 
     Raises:
         ConfigError: The code of a server is in no search root.
@@ -103,6 +99,7 @@ def instances_of(blocks: Iterable[Block], *, need_code: bool = True) -> tuple[Se
 def _instance(block: Block, *, need_code: bool) -> ServerInstance:
     entrypoint, module = _locate(block, need_code=need_code)
     config: Json = {**block.config, "name": block.name}
+    alone = config.get("isolate") or config.get("use_installed_nemo_gym")
     return ServerInstance.model_validate(
         {
             "name": block.name,
@@ -114,13 +111,9 @@ def _instance(block: Block, *, need_code: bool) -> ServerInstance:
             "port": config["port"],
             "config": config,
             # what is installed for it alone, or is built on another `nemo_gym`, can be imported in no other process
-            "placement": "far" if _stands_alone(config) else config.get("placement"),
+            "placement": "far" if alone else config.get("placement"),
         }
     )
-
-
-def _stands_alone(config: Json) -> bool:
-    return bool(config.get("isolate") or config.get("use_installed_nemo_gym"))
 
 
 def _locate(block: Block, *, need_code: bool) -> tuple[Path, str]:
@@ -148,11 +141,8 @@ def _no_code(block: Block, relative: Path, roots: Sequence[Path]) -> ConfigError
     if block.implementation in folders:
         hint = f"check `entrypoint` of `{block.name}`; usually it is app.py"
     else:
-        hint = did_you_mean(
-            block.implementation,
-            folders,
-            f"add its folder to a search root, or name it in {EXTRA_ROOTS_VARIABLE}",
-        )
+        otherwise = f"add its folder to a search root, or name it in {EXTRA_ROOTS_VARIABLE}"
+        hint = did_you_mean(block.implementation, folders, otherwise)
     return ConfigError(f"server `{block.name}`: no code for {relative}; searched\n{searched}", hint)
 
 

@@ -24,10 +24,8 @@ _FILES = "config_paths"
 def merged_tree(argv: Sequence[str], layers: Mapping[str, Json], names: Mapping[str, str]) -> tuple[Json, list[Path]]:
     """Return the tree and the files that it was read from, in the order in which they were merged.
 
-    Args:
-        argv: The command line's override tokens.
-        layers: By its name for messages what lies between files and command line, lowest first.
-        names: Names and aliases of the command's options, each with the name that validation takes.
+    `layers` are what lies between files and command line, lowest first, by their names for messages; `names` those of
+    the command's options and aliases, each with the name that validation takes.
 
     Raises:
         ConfigError: A source cannot be read, or values are missing.

@@ -10,14 +10,7 @@ from nemo_gym_lite.config.masking import mask_secrets
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
-    """Return "did you mean ..." with up to three known names that look like `name`, else `otherwise`.
-
-    Args:
-        name: What the user wrote.
-        known: What could have been written.
-        otherwise: The text if nothing is similar enough.
-        cutoff: Similarity from 0 (anything goes) to 1 (the same).
-    """
+    """Return "did you mean ..." with up to three known names that look like `name`, else `otherwise`."""
     matches = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=cutoff)
     return f"did you mean {' or '.join(f'`{match}`' for match in matches)}?" if matches else otherwise
 

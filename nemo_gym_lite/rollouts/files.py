@@ -87,7 +87,7 @@ def read_rows(path: Path) -> Iterator[Json | None]:
             yield parse_row(line)
 
 
-def parse_row(line: bytes) -> Json | None:
+def parse_row(line: bytes | bytearray) -> Json | None:
     """The row of a line, None if it is no JSON object."""
     try:
         row = orjson.loads(line)

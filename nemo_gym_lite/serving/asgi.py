@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nemo_gym_lite.clients import Json
+
 REPLY_HEADER = b"x-ng-reply"
 DELTA = b"delta"
 """Value of `x-ng-reply` that asks for a reply without the echo of the request."""
@@ -15,6 +17,23 @@ PLAYED = b"played"
 
 DEADLINE_HEADER = b"x-ng-deadline-s"
 """Header with the seconds that a caller grants a check, from the check's start."""
+
+
+def post_scope(app: ASGIApp, path: str, headers: list[tuple[bytes, bytes]], session: Json) -> Scope:
+    """The scope of a POST to an app in this process, in a session that a cookie would name otherwise."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "session": session,
+        "app": app,
+    }
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -56,8 +75,8 @@ class AppReply(NamedTuple):
     body: bytes
 
 
-async def reply_of(app: ASGIApp, scope: Scope, body: bytes) -> AppReply:
-    """Call an ASGI app in this process."""
+async def reply_of(app: ASGIApp, scope: Scope, body: bytes, receive: Receive | None = None) -> AppReply:
+    """Call an ASGI app in this process, with `body` once and again unless `receive` gives it otherwise."""
     status, headers, parts = 500, [], []
 
     async def send(message: Message) -> None:
@@ -67,7 +86,7 @@ async def reply_of(app: ASGIApp, scope: Scope, body: bytes) -> AppReply:
         else:
             parts.append(message.get("body", b""))
 
-    await app(scope, replay(body), send)
+    await app(scope, receive or replay(body), send)
     return AppReply(status, headers, b"".join(parts))
 
 

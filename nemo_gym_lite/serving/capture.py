@@ -3,15 +3,14 @@
 import asyncio
 import logging
 import time
-from typing import Any
 from uuid import uuid4
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.model_calls import CaptureStore
 from nemo_gym_lite.rollout_correlation import current_rollout_id
+from nemo_gym_lite.rollouts.files import parse_row
 from nemo_gym_lite.serving.asgi import read_body
 
 _DIALECTS = {"/v1/responses": "responses", "/v1/chat/completions": "chat", "/v1/messages": "messages"}
@@ -74,7 +73,7 @@ class _Call:
         await self._send(message)
 
     def facts(self, request: bytes) -> Json:
-        reply, status = _json(self._body), self._status
+        reply, status = parse_row(self._body), self._status
         failed = status is None or status >= 400
         category = _CATEGORIES.get(status or 0) or ("client_error" if status and status < 500 else "upstream_error")
         return {
@@ -84,7 +83,7 @@ class _Call:
             "completed_at": time.time(),
             "latency_total_ms": 1000 * (time.monotonic() - self._began_s),
             "latency_ttft_ms": None if self._first_s is None else 1000 * (self._first_s - self._began_s),
-            "request": _json(request),
+            "request": parse_row(request),
             "response": reply,
             "response_raw": self._body.decode(errors="replace") if reply is None else None,
             "error_category": category if failed else None,
@@ -101,11 +100,3 @@ def _once_more(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return first_the_body
-
-
-def _json(body: bytes | bytearray) -> Any:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -124,15 +124,9 @@ async def post(
     timeout_s: float,
     connect_s: float,
 ) -> Reply:
-    """POST `body` and read the whole reply.
+    """POST `body` and read the whole reply, which must be there after `timeout_s`.
 
-    Args:
-        http: The process's session.
-        url: Where to.
-        body: JSON.
-        headers: Headers, with the content type.
-        timeout_s: Seconds until the whole reply must be there.
-        connect_s: Seconds during which refused connections are tried again; nothing has been sent then.
+    Refused connections are tried again for `connect_s`; nothing has been sent then.
 
     Raises:
         FailedCallError: `unreachable`, `reset` or `timeout`.

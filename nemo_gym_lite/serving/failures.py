@@ -22,27 +22,15 @@ def status_of(error: FailedCallError) -> int:
 
 def error_body(error: FailedCallError) -> bytes:
     """`error` as the JSON body of a reply."""
-    details = {
-        "class": error.failure_class,
-        "message": error.message,
-        "hint": error.hint,
-        "terminal": error.terminal,
-    }
+    details = {"class": error.failure_class, "message": error.message, "hint": error.hint, "terminal": error.terminal}
     details |= {name: value for name, value in (("cause", error.cause), ("played", error.played)) if value}
     return orjson.dumps({"error": details})
 
 
 def failure_of(status: int, body: bytes, otherwise: str, what: str) -> FailedCallError:
-    """The failure that a reply reports.
-
-    Args:
-        status: HTTP status of the reply.
-        body: Body of the reply.
-        otherwise: Failure class if the body does not name one.
-        what: What was asked, for the message (`verify of gsm8k`).
-    """
-    details = _error_details(body)
-    if "class" in details:
+    """The failure that a reply to `what` (say `verify of gsm8k`) reports, of the class `otherwise` if it names none."""
+    details = json_of(body).get("error")
+    if isinstance(details, dict) and "class" in details:
         failure = FailedCallError(
             str(details["class"]),
             str(details.get("message", "")),
@@ -59,13 +47,7 @@ def failure_of(status: int, body: bytes, otherwise: str, what: str) -> FailedCal
 
 
 def object_of(status: int, body: bytes, otherwise: str, what: str) -> Json:
-    """The JSON object of a reply, empty if it is none.
-
-    Args:
-        status: HTTP status of the reply.
-        body: Body of the reply.
-        otherwise: Failure class if the reply names none.
-        what: What was asked, for the message.
+    """The JSON object of a reply to `what`, empty if it is none.
 
     Raises:
         FailedCallError: The reply is an error.
@@ -81,9 +63,7 @@ def verdict_of(status: int, body: bytes, what: str) -> Json:
     Raises:
         FailedCallError: The reply is an error, or no verdict.
     """
-    if status != 200:
-        raise failure_of(status, body, "verify_failed", what)
-    verdict = json_of(body)
+    verdict = object_of(status, body, "verify_failed", what)
     if "reward" not in verdict:
         shown = body[:_SHOWN_CHARS].decode(errors="replace")
         raise FailedCallError("verify_failed", f"{what} gave no reward: {shown}")
@@ -101,8 +81,3 @@ def json_of(body: bytes) -> Json:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _error_details(body: bytes) -> Json:
-    details = json_of(body).get("error")
-    return details if isinstance(details, dict) else {}

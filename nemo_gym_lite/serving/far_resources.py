@@ -13,7 +13,7 @@ from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.serving.calls import json_bytes
 from nemo_gym_lite.serving.client import JSON_HEADERS, Reply, get, post
 from nemo_gym_lite.serving.cookies import CookieCrumbs
-from nemo_gym_lite.serving.failures import failure_of, json_of, object_of, verdict_of
+from nemo_gym_lite.serving.failures import json_of, object_of, verdict_of
 
 
 class FarResources:
@@ -52,11 +52,8 @@ class FarResources:
         if not await self.has_metrics():
             return None
         body = orjson.dumps({"verify_responses": rows})
-        timeout_s = self.deadlines.verify_s
-        reply = await self.post(self.url("/aggregate_metrics"), body, JSON_HEADERS, timeout_s)
-        if reply.status != 200:
-            raise failure_of(reply.status, reply.body, "verify_failed", f"aggregate_metrics of {self._base_url}")
-        return json_of(reply.body)
+        reply = await self.post(self.url("/aggregate_metrics"), body, JSON_HEADERS, self.deadlines.verify_s)
+        return object_of(reply.status, reply.body, "verify_failed", f"aggregate_metrics of {self._base_url}")
 
     async def close(self) -> None:
         """Nothing is held open here."""
@@ -113,9 +110,7 @@ class FarSession:
         if not (await resources.facts()).get("seeds_sessions", True):
             return {}
         reply = await self._post("/seed_session", row)
-        if reply.status != 200:
-            raise failure_of(reply.status, reply.body, "seed_failed", "seed_session")
-        return json_of(reply.body)
+        return object_of(reply.status, reply.body, "seed_failed", "seed_session")
 
     async def call_tool(self, name: str, arguments: Json) -> str:
         """The reply's body, whatever its status."""

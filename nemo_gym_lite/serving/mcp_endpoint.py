@@ -14,7 +14,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.serving.asgi import AppReply, reply_of
+from nemo_gym_lite.serving.asgi import AppReply, post_scope, reply_of
 from nemo_gym_lite.serving.calls import json_bytes
 from nemo_gym_lite.serving.mcp_exposure import NEMO_GYM_MCP_SESSION_TOKEN_HEADER, Tokens
 from nemo_gym_lite.serving.mcp_tools import MCPTool
@@ -69,30 +69,13 @@ class McpEndpoint:
             return _refusal(f"the header {NEMO_GYM_MCP_SESSION_TOKEN_HEADER} of the session is missing or invalid")
         if claims["tools"] is not None and tool.name not in claims["tools"]:
             return _refusal(f"this session has no tool {tool.name!r}; it has {', '.join(claims['tools'])}")
-        body = json_bytes(params.arguments or {})
-        reply = await reply_of(self._app, _scope(tool.path, claims["session_id"], self._app), body)
-        return _result(tool, reply)
+        session = {SESSION_ID_KEY: claims["session_id"]}
+        scope = post_scope(self._app, tool.path, [(b"content-type", b"application/json")], session)
+        return _result(tool, await reply_of(self._app, scope, json_bytes(params.arguments or {})))
 
     def _claims(self, context: Any) -> Json | None:
         request = context.request
         return self._tokens.read(request.headers.get(NEMO_GYM_MCP_SESSION_TOKEN_HEADER) if request else None)
-
-
-def _scope(path: str, session_id: str, app: ASGIApp) -> Scope:
-    """A POST in the session that an agent's cookie would name."""
-    return {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"content-type", b"application/json")],
-        "session": {SESSION_ID_KEY: session_id},
-        "app": app,
-    }
 
 
 def _result(tool: MCPTool, reply: AppReply) -> types.CallToolResult:

@@ -13,9 +13,9 @@ from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.reward_profile import compute_aggregate_metrics
 from nemo_gym_lite.serving.app import PlainRoute, ServerApp
-from nemo_gym_lite.serving.asgi import DEADLINE_HEADER, DELTA, REPLY_HEADER, call_app
+from nemo_gym_lite.serving.asgi import DEADLINE_HEADER, DELTA, REPLY_HEADER, call_app, post_scope
 from nemo_gym_lite.serving.calls import json_bytes
-from nemo_gym_lite.serving.failures import failure_of, object_of, verdict_of
+from nemo_gym_lite.serving.failures import object_of, verdict_of
 from nemo_gym_lite.serving.middleware import SESSION_ID_KEY, JsonErrorMiddleware
 
 _HEADERS = [(b"content-type", b"application/json")]
@@ -83,18 +83,7 @@ class NearResources:
         Raises:
             FailedCallError: `timeout`.
         """
-        scope: Scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": self._verify_headers if delta else _HEADERS,
-            "session": session,
-            "app": self.app,
-        }
+        scope = post_scope(self.app, path, self._verify_headers if delta else _HEADERS, session)
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 return await self._answer(path, scope, body, delta)
@@ -142,10 +131,7 @@ class NearSession:
             return {}
         body = orjson.dumps(row)
         status, reply = await resources.call("/seed_session", body, self._session, resources.deadlines.tool_s)
-        if status != 200:
-            raise failure_of(status, reply, "seed_failed", f"seed_session of {resources.name}")
-        seeded: Json = orjson.loads(reply)
-        return seeded
+        return object_of(status, reply, "seed_failed", f"seed_session of {resources.name}")
 
     async def call_tool(self, name: str, arguments: Json) -> str:
         """The reply's body, whatever its status."""

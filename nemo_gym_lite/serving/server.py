@@ -14,7 +14,7 @@ import orjson
 import uvicorn
 from fastapi import FastAPI
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from nemo_gym_lite.clients import Json
@@ -29,11 +29,7 @@ from nemo_gym_lite.rollout_correlation import RolloutContextMiddleware
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.serving.client import close_http
 from nemo_gym_lite.serving.metrics_page import MetricsMiddleware, ServerMetrics
-from nemo_gym_lite.serving.middleware import (
-    JsonErrorMiddleware,
-    SessionMiddleware,
-    run_secret,
-)
+from nemo_gym_lite.serving.middleware import JsonErrorMiddleware, SessionMiddleware, run_secret
 from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE
 from nemo_gym_lite.serving.server_client import ServerClient
 
@@ -56,10 +52,8 @@ _GC_THRESHOLDS = (50_000, 50, 1000)
 cycles every 700 objects, as is the default, took a tenth of the CPU at 100 in flight and a third at 1,000."""
 
 
-class BaseServer(BaseModel):
+class BaseServer(BaseModel, arbitrary_types_allowed=True):
     """A server with a typed config. Subclasses keep their state in fields or underscore attributes."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     config: BaseRunServerInstanceConfig
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import aiohttp
 from omegaconf import DictConfig
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, PrivateAttr
 
 from nemo_gym_lite.config_types import BaseServerConfig, HeadServerConfig
 from nemo_gym_lite.global_config import (
@@ -21,15 +21,13 @@ from nemo_gym_lite.serving.head_config import blocking_get, read_config
 ServerStatus: TypeAlias = Literal["success", "connection_error", "timeout", "unknown_error"]
 
 
-class ServerClient(BaseModel):
+class ServerClient(BaseModel, arbitrary_types_allowed=True):
     """Calls configured servers by their instance names.
 
     Attributes:
         head_server_config: Where the head server listens.
         global_config_dict: The resolved configuration; a plain mapping becomes OmegaConf's.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     head_server_config: BaseServerConfig
     global_config_dict: Annotated[DictConfig, BeforeValidator(as_tree)]
@@ -46,9 +44,6 @@ class ServerClient(BaseModel):
         """A client with the configuration of the servers that run.
 
         A server has it already. Any other process asks the head server, which blocks for up to 5 seconds.
-
-        Args:
-            head_server_config: The head server to ask; by default that of this process's configuration.
 
         Raises:
             NoServerInstancesError: A `ValueError`: no head server answers.
