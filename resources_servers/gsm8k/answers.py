@@ -12,6 +12,7 @@ After the two searches, at most `MAX_ANSWER_CHARS` characters are looked at, wha
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_ANSWER_CHARS = 400
 """Longest box or `####` line that is read; no number that a person would write is longer."""
@@ -59,6 +60,7 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # a check reads the expected answer twice, and the same again where the reply gives it so
 def parse_number(text: str) -> Fraction | None:
     r"""Read one number: `1,250`, `-3.5`, `$40`, `75%`, `12 km`, `3/4`, `2 1/2`, `\frac{3}{4}`, `x = 7`.
 
