@@ -1,15 +1,22 @@
 """Says where everything listens: the head server, and every server of a tree."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.blocks import Block
+from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.ports import LOCAL_HOST, PORT_RANGE, free_port, machine_ip
+from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.config.wording import complaints, did_you_mean
 from nemo_gym_lite.config_types import HeadServerConfig
 from nemo_gym_lite.errors import ConfigError
+
+PORTS_FILE = "ports.yaml"
+"""Beside the code of a server that starts others: which of its settings hold their ports."""
 
 
 def read_head_server(tree: Json) -> HeadServerConfig:
@@ -44,22 +51,30 @@ def fill_addresses(tree: Json, blocks: Sequence[Block], head: HeadServerConfig) 
         if (port := block.config.get("port")) is not None:
             _claim(owners, block.config.get("host") or default_host, int(port), block.name)
     taken = {port for _, port in owners} | {int(port) for port in tree.get("disallowed_ports") or ()}
+    further = {block.name: _further_ports(block) for block in blocks}
+    given = (block.config.get(setting) for block in blocks for setting in further[block.name])
+    taken |= {port for ports in given if isinstance(ports, list) for port in ports if isinstance(port, int)}
     for block in blocks:
         block.config["host"] = host = block.config.get("host") or default_host
         port = block.config.get("port")
         block.config["port"] = free_port(host, taken, low, high) if port is None else int(port)
         taken.add(block.config["port"])
-        if block.implementation == "local_vllm_model" and not block.config.get("engine_ports"):
-            block.config["engine_ports"] = _engine_ports(block, taken, low, high)
+        for setting, count in further[block.name].items():
+            if not block.config.get(setting):
+                block.config[setting] = _free_ports(host, block.config.get(count, 1), taken, low, high)
     tree["disallowed_ports"] = sorted(taken)
 
 
-def _engine_ports(block: Block, taken: set[int], low: int, high: int) -> list[int]:
-    """A free port for each engine that the server starts, chosen here so that collectors know them too."""
-    count = block.config.get("num_replicas", 1)
+def _further_ports(block: Block) -> Json:
+    """Settings of a server that are lists of ports, each with the one that counts them; no server is imported here."""
+    path = find(Path(block.server_type, block.implementation, PORTS_FILE))
+    return {} if path is None else read_yaml(path)
+
+
+def _free_ports(host: str, count: Any, taken: set[int], low: int, high: int) -> list[int]:
     ports = []
     for _ in range(count if isinstance(count, int) else 0):
-        ports.append(free_port(block.config["host"], taken, low, high))
+        ports.append(free_port(host, taken, low, high))
         taken.add(ports[-1])
     return ports
 

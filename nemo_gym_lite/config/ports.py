@@ -19,7 +19,7 @@ def free_port(host: str, taken: Collection[int], low: int, high: int) -> int:
     """
     for _ in range(TRIES):
         port = random.randint(low, high)
-        if port not in taken and can_listen(host, port):
+        if port not in taken and can_listen(host, port, reuse=False):
             return port
     raise ConfigError(
         f"no free port on {host} between {low} and {high} in {TRIES} tries",
@@ -27,11 +27,14 @@ def free_port(host: str, taken: Collection[int], low: int, high: int) -> int:
     )
 
 
-def can_listen(host: str, port: int) -> bool:
-    """Whether a server could bind to this address now."""
+def can_listen(host: str, port: int, *, reuse: bool = True) -> bool:
+    """Whether a server could bind to this address now; without `reuse`, not if another will listen there soon.
+
+    An engine binds to its port when it starts and listens minutes later, when its model is loaded.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
         try:
             probe.bind((host, port))
         except OSError:

@@ -274,3 +274,30 @@ def test_a_file_that_another_root_shadows_is_loaded_by_its_path(project, tmp_pat
 def test_servers_can_listen_for_other_machines(project):
     assert by_name(FILES, "+use_absolute_ip=true")["weather"].host == machine_ip()
     assert by_name(FILES)["weather"].host == "127.0.0.1"
+
+
+def test_a_server_that_starts_others_says_in_a_file_which_ports_they_need(project):
+    project("responses_api_models/chat_model/ports.yaml", "engine_ports: num_replicas\n")
+    block = "++policy_model.responses_api_models.chat_model"
+
+    def ports(*words):
+        result = composed(FILES, *words)
+        found = [server.config.get("engine_ports", []) for server in result.servers]
+        given = [server.port for server in result.servers] + [port for each in found for port in each]
+        assert len(set(given)) == len(given)
+        assert set(result.tree.disallowed_ports) == {11000, *given}
+        return found
+
+    assert [len(each) for each in ports()] == [0, 0, 1]
+    assert [len(each) for each in ports(f"{block}.num_replicas=3")] == [0, 0, 3]
+    narrow = ("+port_range_low=15001", "+port_range_high=15004")  # the others have to go around 15002
+    assert ports(f"{block}.engine_ports=[15002]", *narrow)[-1] == [15002]
+
+
+def test_a_port_that_somebody_will_listen_on_soon_is_not_given_out(project):
+    with socket.socket() as loading:  # as an engine does that binds before it loads its model
+        loading.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        loading.bind(("127.0.0.1", 0))
+        port = loading.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"no free port on 127.0.0.1 between {port} and {port}"):
+            composed(FILES, f"+port_range_low={port}", f"+port_range_high={port}")
