@@ -1,7 +1,5 @@
 """Writes out the short form of a vLLM model, `vllm_model: {model_name: ..., <engine arguments>}`."""
 
-from pathlib import Path
-
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.files import read_yaml
 from nemo_gym_lite.config.keys import SERVER_TYPES
@@ -11,10 +9,21 @@ from nemo_gym_lite.errors import ConfigError
 
 SHORT_FORM = "vllm_model"
 POLICY = "policy_model"
-_RUNNING = Path("responses_api_models/vllm_model/configs/vllm_model.yaml")
-_STARTED = Path("responses_api_models/local_vllm_model/configs/local_vllm_model.yaml")
-_OWN_SETTINGS = ("num_replicas", "env_vars", "executable", "hf_home", "log_dir", "start_timeout_s", "api_key", "host")
-"""Keys of the short form that are `local_vllm_model`'s own; all others are arguments of the engine."""
+_RUNNING = INSTALL_ROOT / "responses_api_models/vllm_model/configs/vllm_model.yaml"
+_STARTED = INSTALL_ROOT / "responses_api_models/local_vllm_model/configs/local_vllm_model.yaml"
+# fmt: off
+_OF_BOTH = {
+    "host", "port", "num_workers", "api_key", "default_headers", "extra_body", "sampling_overrides", "deadlines",
+    "chat_template_kwargs", "routing", "endpoints_file", "requests_per_minute", "tokens_per_minute",
+    "return_token_id_information", "is_responses_native", "uses_reasoning_parser", "uses_interleaved_reasoning",
+    "preserve_reasoning_in_assistant_content", "replace_developer_role_with_system", "sequential_reasoning_allowed",
+}
+SETTINGS = _OF_BOTH | {
+    "num_replicas", "engine_ports", "env_vars", "executable", "hf_home", "log_dir", "start_timeout_s", "backoff_s",
+    "restarts", "hang_s",
+}
+"""Keys of the short form that are the server's own; all others are arguments of the engine."""
+# fmt: on
 
 
 def expand_short_forms(tree: Json) -> Json:
@@ -36,15 +45,12 @@ def expand_short_forms(tree: Json) -> Json:
     rest = {key: value for key, value in tree.items() if key != SHORT_FORM}
     if tree.get("policy_base_url"):
         defaults = {"policy_api_key": "EMPTY", "policy_model_name": name}
-        return merge(merge(_read(_RUNNING), _policy("vllm_model", {"model": name})), {**defaults, **rest})
-    settings = {key: arguments.pop(key) for key in _OWN_SETTINGS if key in arguments}
+        own = {"model": name} | {key: value for key, value in short.items() if key in _OF_BOTH}
+        return merge(merge(read_yaml(_RUNNING), _policy("vllm_model", own)), {**defaults, **rest})
+    settings = {key: arguments.pop(key) for key in short if key in SETTINGS}
     own = {"model": name, "api_key": "EMPTY", **settings, "engine_args": arguments}
-    full = merge(_read(_STARTED), _policy("local_vllm_model", own))
+    full = merge(read_yaml(_STARTED), _policy("local_vllm_model", own))
     return merge(full, rest)
-
-
-def _read(path: Path) -> Json:
-    return read_yaml(INSTALL_ROOT / path)
 
 
 def _policy(implementation: str, settings: Json) -> Json:

@@ -20,6 +20,7 @@ _INCIDENTAL = frozenset(
     host port entrypoint name num_workers placement datasets domain description verified verified_url value isolate
     routing deadlines endpoints_file max_concurrent_requests num_concurrent_requests requests_per_minute
     tokens_per_minute verify_pool engine_ports num_replicas executable log_dir start_timeout_s backoff_s restarts
+    hang_s
     """.split()  # noqa: SIM905 - as a list it has a line for each word
 )
 """Settings of a server that say where and how it runs, not what it answers."""

@@ -1,6 +1,7 @@
 """vLLM started by `ng_run`: as many engines as there are replicas, and `vllm_model` before them."""
 
 import asyncio
+import dataclasses
 import os
 import shlex
 import signal
@@ -19,12 +20,14 @@ from nemo_gym_lite.clients import Json
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.config.roots import find
 from nemo_gym_lite.errors import ConfigError
+from nemo_gym_lite.global_config import get_hf_token
 from nemo_gym_lite.serving.run_files import CONFIG_FILE_VARIABLE, INSTANCE_VARIABLE, WORKING_FOLDER_VARIABLE
 from nemo_gym_lite.serving.server import serve_until
 from responses_api_models.local_vllm_model.arguments import check_arguments, find_vllm, words
 from responses_api_models.local_vllm_model.fleet import Fleet, until
 from responses_api_models.local_vllm_model.gpus import DEVICES_VARIABLE, divide, gpus_per_replica, visible_gpus
-from responses_api_models.local_vllm_model.replica import ReplicaPlan, own_environment
+from responses_api_models.local_vllm_model.log_file import claim_log
+from responses_api_models.local_vllm_model.replica import KEY_VARIABLE, Patience, ReplicaPlan, own_environment
 from responses_api_models.local_vllm_model.settings import EngineConfig
 from responses_api_models.vllm_model.app import VLLMModel
 
@@ -43,6 +46,9 @@ class LocalVLLMModelConfig(EngineConfig):
     executable: str | None = Field(
         default=None, description="the `vllm` program; by default that of this environment, else that on PATH"
     )
+    hang_s: float | None = Field(
+        default=300.0, gt=0, description="seconds without a sign of life after which an engine is ended and restarted"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -56,6 +62,10 @@ class LocalVLLMModelConfig(EngineConfig):
                 "leave engine_ports out to get free ones",
             )
         return {**values, "base_url": [_url(values.get("host") or "127.0.0.1", port) for port in ports]}
+
+    def patience(self) -> Patience:
+        """How the engines are waited for and started again."""
+        return dataclasses.replace(super().patience(), hang_s=self.hang_s)
 
     def replica_urls(self) -> list[str]:
         """Where the engines answer that are ours to start."""
@@ -97,8 +107,11 @@ class LocalVLLMModel(VLLMModel):
         if not config.engine_ports or config.base_url != config.replica_urls():
             await serve_until(stopping, self.build_app(), config.host, config.port)
             return
+        planned = await until(stopping, plans(config, get_hf_token()))
+        if planned is None:
+            return
         async with aiohttp.ClientSession() as http:
-            fleet = Fleet(await plans(config), http, show, config.patience())
+            fleet = Fleet(planned, http, show, config.patience())
             try:
                 await until(stopping, fleet.start())
                 if not stopped.is_set():
@@ -116,20 +129,26 @@ def show(line: str) -> None:
         sys.stderr.flush()
 
 
-async def plans(config: LocalVLLMModelConfig) -> list[ReplicaPlan]:
+async def plans(config: LocalVLLMModelConfig, hf_token: str | None) -> list[ReplicaPlan]:
     """What each replica is: program, arguments, GPUs, port and log.
+
+    Args:
+        config: The settings.
+        hf_token: What the hub knows the user by, unless the settings' own variables say it.
 
     Raises:
         ConfigError: vLLM is not there, does not know an argument, or the GPUs do not suffice.
     """
-    variables = own_environment(({"HF_HOME": config.hf_home} if config.hf_home else {}) | config.env_vars)
+    of_hub = {"HF_HOME": config.hf_home, "HF_TOKEN": hf_token}
+    variables = own_environment({name: value for name, value in of_hub.items() if value} | config.env_vars)
     if config.api_key not in _NO_KEYS:
-        variables["VLLM_API_KEY"] = config.api_key  # not on the command line, where every user of the machine sees it
+        variables[KEY_VARIABLE] = config.api_key
     if not config.model:
         raise ConfigError(f"server `{config.name}`: no `model`", "name a folder or a model of the hub")
     vllm = find_vllm(config.executable, variables)
     show(f"{config.name}: reading what arguments {vllm} knows")
-    await check_arguments(vllm, config.engine_args, variables)
+    arguments = await check_arguments(vllm, config.engine_args, variables)
+    config = config.model_copy(update={"engine_args": arguments})
     gpus = visible_gpus(variables)
     shares = divide(gpus, config.num_replicas, gpus_per_replica(config.engine_args))
     if idle := len(gpus) - sum(map(len, shares)):
@@ -145,10 +164,9 @@ def _plan(config: LocalVLLMModelConfig, vllm: str, variables: Json, number: int,
     address = ["--host", config.host, "--port", str(port)]
     of_all = f" of {config.num_replicas}" if config.num_replicas > 1 else ""
     log = user_folder / config.log_dir / f"{config.name}_replica_{number}.log"
+    shown = shlex.join([vllm, "serve", model, *address, *words(mask_secrets(arguments))])
     with suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        shown = shlex.join([vllm, "serve", model, *address, *words(mask_secrets(arguments))])
-        log.write_text(f"{DEVICES_VARIABLE}={','.join(gpus)} {shown}\n" if gpus else f"{shown}\n")
+        log = claim_log(log, f"{DEVICES_VARIABLE}={','.join(gpus)} {shown}" if gpus else shown)
     return ReplicaPlan(
         f"replica {number}{of_all} of {config.name}",
         [vllm, "serve", model, *address, *words(arguments)],

@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,21 @@ HELP_S = 300.0
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]*)")
 
-_OURS = ("host", "port", "model")
+_OURS = ("host", "port", "model", "api_key")
+
+_GONE = {"swap_space": "newer versions of vLLM compute again what they once swapped to the CPU's memory"}
 
 
 def words(arguments: Mapping[str, Any]) -> list[str]:
     """The arguments as vLLM's command line reads them; a value of null leaves the argument out."""
     found: list[str] = []
     for key, value in arguments.items():
-        found += _flag(str(key).replace("_", "-"), value)
+        found += _flag(_dashed(key), value)
     return found
+
+
+def _dashed(key: object) -> str:
+    return str(key).replace("_", "-")
 
 
 def _flag(name: str, value: Any) -> list[str]:
@@ -60,8 +67,12 @@ def find_vllm(executable: str | None, variables: Mapping[str, str]) -> str:
     return str(Path(found).absolute())
 
 
-async def check_arguments(vllm: str, arguments: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+async def check_arguments(vllm: str, arguments: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
     """Make sure that this vLLM knows every argument, before an engine is started.
+
+    Returns:
+        What to write on its command line: all but those that are false and that it can only be told to do, as older
+        versions can.
 
     Raises:
         ConfigError: It does not know some; the message names them. Or the arguments say what is said elsewhere.
@@ -69,24 +80,32 @@ async def check_arguments(vllm: str, arguments: Mapping[str, Any], variables: Ma
     if clash := [key for key in arguments if str(key).replace("-", "_") in _OURS]:
         raise ConfigError(
             f"engine_args names {', '.join(map(str, clash))}, which nemo_gym_lite chooses",
-            "write `model:` and `host:` beside engine_args, and `engine_ports:` for fixed ports",
+            "write `model:`, `host:` and `api_key:` beside engine_args, and `engine_ports:` for fixed ports",
         )
     known = await known_flags(vllm, variables)
-    if known:
-        _refuse(unknown_arguments(arguments, known), known)
+    if not known:
+        return {**arguments}
+    refuse_unknown(arguments, known)
+    return {key: value for key, value in arguments.items() if value is not False or f"no-{_dashed(key)}" in known}
 
 
 def unknown_arguments(arguments: Mapping[str, Any], known: Collection[str]) -> list[str]:
     """Names of the arguments that are no flags; `a.b` is a field of the flag `a`."""
-    return [str(key) for key in arguments if str(key).replace("_", "-").partition(".")[0] not in known]
+    return [str(key) for key in arguments if _dashed(key).partition(".")[0] not in known]
 
 
-def _refuse(unknown: Sequence[str], known: Collection[str]) -> None:
-    if unknown:
+def refuse_unknown(arguments: Mapping[str, Any], known: Collection[str]) -> None:
+    """Make sure that every argument is one of the `known` flags.
+
+    Raises:
+        ConfigError: Some are not; the message names them.
+    """
+    if unknown := unknown_arguments(arguments, known):
         names = ", ".join(f"`{name}`" for name in unknown)
-        otherwise = "take them out of engine_args; `vllm serve --help=all` lists what there is"
+        gone = [_GONE[key] for name in unknown if (key := name.replace("-", "_")) in _GONE]
+        otherwise = "; ".join(["take them out of engine_args", *gone, "`vllm serve --help=all` lists what there is"])
         guess = did_you_mean(unknown[0], {flag.replace("-", "_") for flag in known}, otherwise)
-        raise ConfigError(f"engine_args: this version of vLLM does not know {names}", guess)
+        raise ConfigError(f"engine_args: this version of vLLM does not know {names}", otherwise if gone else guess)
 
 
 async def known_flags(vllm: str, variables: Mapping[str, str]) -> set[str]:
@@ -99,7 +118,9 @@ async def known_flags(vllm: str, variables: Mapping[str, str]) -> set[str]:
         return set()
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text("\n".join(sorted(flags)))
+        new = kept.with_suffix(f".{os.getpid()}")
+        new.write_text("\n".join(sorted(flags)))
+        new.replace(kept)  # at once: another run that reads half of it would refuse the other half
     return flags
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from responses_api_models.local_vllm_model.replica import Patience, Replica, ReplicaPlan, Show
+
+T = TypeVar("T")
 
 
 class Fleet:
@@ -60,11 +62,10 @@ class Fleet:
         await asyncio.gather(*(replica.stop() for replica in self._replicas))
 
 
-async def until(ended: "asyncio.Future[Any]", work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`, or as much of it as there is time for until `ended` is done."""
+async def until(ended: "asyncio.Future[Any]", work: Coroutine[Any, Any, T]) -> T | None:
+    """Do `work`, or as much of it as there is time for until `ended` is done; returns its result, None without one."""
     task = asyncio.create_task(work)
     await asyncio.wait([task, ended], return_when=asyncio.FIRST_COMPLETED)
     task.cancel()
     await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+    return None if task.cancelled() else task.result()

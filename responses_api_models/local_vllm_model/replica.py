@@ -19,11 +19,15 @@ from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.child import Child
 from nemo_gym_lite.serving.launcher import LaunchPolicy
 from responses_api_models.local_vllm_model.engine_process import LIFELINE_VARIABLE
+from responses_api_models.local_vllm_model.life_signs import until_hung
 from responses_api_models.local_vllm_model.progress import Output
 
 _SCRIPT = Path(__file__).with_name("engine_process.py")
 
 _LABEL = "engine"
+
+KEY_VARIABLE = "VLLM_API_KEY"
+"""What vLLM reads its key from; not on the command line, where every user of the machine sees it."""
 
 Show = Callable[[str], None]
 
@@ -46,6 +50,9 @@ class Patience(LaunchPolicy):
     health_timeout_s: float = 5.0
     port_s: float = 8.0
     """Until its port must be free; an engine of an earlier life may be ending."""
+    hang_s: float | None = 300.0
+    """Without a sign of life, after which it is started again; None lets it hang. vLLM itself gives one step of a
+    worker as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +128,8 @@ class Replica:
         """Start the engine again whenever it dies; returns, with the last failure, when it crashes too often."""
         crashes = 0
         while True:
-            assert self._child is not None
             ready_at = time.monotonic()
-            await asyncio.wait({self._child.exited})
-            failure = self._failure(self._child)
+            failure = await self._until_down()
             while True:
                 crashes = 1 if self.is_ready and time.monotonic() - ready_at > self._patience.steady_s else crashes + 1
                 self.is_ready = False
@@ -141,6 +146,27 @@ class Replica:
                     break
                 except ServerStartError as error:
                     failure = error
+
+    async def _until_down(self) -> ServerStartError:
+        """Wait until the engine has died, or end it when it hangs; returns what happened."""
+        child, hang_s = self._child, self._patience.hang_s
+        assert child is not None
+        if hang_s is None:
+            await asyncio.wait({child.exited})
+            return self._failure(child)
+        key = self._plan.variables.get(KEY_VARIABLE)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        watching = asyncio.create_task(until_hung(self._plan.url, self._http, headers, hang_s))
+        try:
+            await asyncio.wait({child.exited, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+        if child.exited.done():
+            return self._failure(child)
+        what = f"{self._plan.title} hangs: {watching.result()}; it is ended"
+        await self.stop()
+        hint = "`hang_s` is how long it may be without a sign of life, null lets it hang"
+        return ServerStartError(f"{what}{self._last_lines()}", hint)
 
     async def stop(self) -> None:
         """End the engine with all that it started: SIGTERM first, so that requests in flight are told."""
@@ -201,9 +227,11 @@ class Replica:
     def _failure(self, child: Child) -> ServerStartError:
         how = child.failure().message.partition(": ")[0]
         when = "" if self.is_ready else f" while it was {self._output.phase}"
+        return ServerStartError(f"{how}{when}{self._last_lines()}", self._output.hint(how))
+
+    def _last_lines(self) -> str:
         lines = self._output.last_lines()
-        said = f"; its last lines ({self._plan.log}):{lines}" if lines else " without a word"
-        return ServerStartError(f"{how}{when}{said}", self._output.hint(how))
+        return f"; its last lines ({self._plan.log}):{lines}" if lines else " without a word"
 
     async def _is_healthy(self) -> bool:
         timeout = aiohttp.ClientTimeout(total=self._patience.health_timeout_s)

@@ -77,3 +77,15 @@ def test_settings_of_the_server_stand_beside_those_of_the_engine(write):
     assert (model.config["num_replicas"], model.config["api_key"]) == (3, "sk-1")
     assert len(set(model.config["engine_ports"])) == 3
     assert model.config["engine_args"] == {"enable_auto_tool_choice": True, "tool_call_parser": "llama3_json"}
+
+
+def test_settings_hold_for_an_engine_that_runs_already(write):
+    write(
+        "my_vllm.yaml", "vllm_model: {model_name: llama, api_key: sk-1, return_token_id_information: true, dtype: auto}"
+    )
+    write("env.yaml", "policy_base_url: http://a/v1")
+
+    (model,) = compose(["+config_paths=[my_vllm.yaml]"], NoOptions).servers
+
+    assert (model.config["api_key"], model.config["return_token_id_information"]) == ("sk-1", True)
+    assert "dtype" not in model.config

@@ -6,60 +6,23 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
-from nemo_gym_lite.config.compose import compose
-from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.config_types import Deadlines
 from nemo_gym_lite.errors import ServerStartError
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.launcher import Launcher
 from responses_api_models.local_vllm_model.app import LocalVLLMModel
-from responses_api_models.local_vllm_model.gpus import gpus_per_replica
-from responses_api_models.local_vllm_model.replica import Patience, Replica, ReplicaPlan
-
-STAND_IN = Path(__file__).with_name("stand_in_vllm.py")
-FILE = "responses_api_models/local_vllm_model/configs/local_vllm_model.yaml"
-BLOCK = "policy_model.responses_api_models.local_vllm_model"
-
-
-class NoOptions(BaseModel):
-    """A command without options."""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A user's folder, with a program that stands for vllm."""
-    program = tmp_path / "vllm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("STAND_IN_FOLDER", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    return tmp_path
-
-
-def composed_of(folder, *words):
-    return compose(
-        [f"+config_paths=[{FILE}]", "+policy_model_name=tiny", f"++{BLOCK}.executable={folder}/vllm"]
-        + [f"++{BLOCK}.{word}" for word in words],
-        NoOptions,
-    )
+from responses_api_models.local_vllm_model.tests.composing import BLOCK, FILE, composed_of, engine_pids
 
 
 def launcher_of(folder, shown, *words):
     composed = composed_of(folder, *words)
     return composed.servers[0], Launcher(composed.servers, composed.tree, shown.append)
-
-
-def engine_pids(folder):
-    """Process ids of every life of every engine, each with its child's."""
-    return [[int(pid) for pid in line.split()] for line in (folder / "pids").read_text().splitlines()]
 
 
 def is_alive(pid):
@@ -150,15 +113,6 @@ async def test_an_engine_out_of_memory_is_told_with_its_last_lines_and_what_to_l
         assert setting in caught.value.hint
 
 
-async def test_what_listens_on_its_port_is_not_taken_for_the_engine(folder):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        plan = ReplicaPlan("the engine", ["false"], {}, url, folder / "log", str(folder))
-        async with open_http(Deadlines()) as http:
-            with pytest.raises(ServerStartError, match="the port is in use"):
-                await Replica(plan, http, print, Patience(port_s=0)).start()
-
-
 async def test_a_start_that_is_broken_off_leaves_no_engine(folder, monkeypatch):
     monkeypatch.setenv("STAND_IN_DIES", "never")
     monkeypatch.setenv("NEMO_GYM_EXTRA_ROOTS", str(folder / "elsewhere"))
@@ -185,6 +139,7 @@ async def test_a_start_that_is_broken_off_leaves_no_engine(folder, monkeypatch):
     ("word", "wanted"),
     [
         ("engine_args.swap_space=4", ("does not know", "`swap_space`")),
+        ("engine_args.api_key=sk-1", ("engine_args names api_key",)),
         ("engine_args.max_model_length=4", ("does not know", "`max_model_length`")),
         ("engine_args.port=4", ("engine_args names port",)),
         ("num_replicas=5", ("5 x 1 GPUs", "4,5,6,7")),
@@ -204,16 +159,20 @@ async def test_what_cannot_work_is_told_before_an_engine_starts(folder, word, wa
     assert not (folder / "pids").exists()
 
 
-async def test_nothing_is_left_when_ng_run_is_killed(folder):
+async def started_ng_run(folder, stderr):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         head = f"+head_server.port={taken.getsockname()[1]}"
-    child = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "nemo_gym_lite.cli.run", f"+config_paths=[{FILE}]", "+policy_model_name=tiny"),
         *(f"++{BLOCK}.executable={folder}/vllm", f"++{BLOCK}.num_replicas=2", head),
         env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
+
+
+async def test_nothing_is_left_when_ng_run_is_killed(folder):
+    child = await started_ng_run(folder, asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(60):
             await child.stdout.readuntil(b"Ctrl-C stops them")
@@ -226,31 +185,23 @@ async def test_nothing_is_left_when_ng_run_is_killed(folder):
     await until_gone(pids)
 
 
-def test_nemo_gyms_own_keys_mean_the_same(folder):
-    composed = compose(
-        [
-            "+config_paths=[]",
-            *(f"+{BLOCK}.{word}" for word in ("entrypoint=app.py", "model=tiny", "debug=false", "api_key=dummy")),
-            f"+{BLOCK}.vllm_serve_kwargs={{tensor_parallel_size: 2}}",
-            f"+{BLOCK}.vllm_serve_env_vars={{VLLM_RAY_DP_PACK_STRATEGY: strict}}",
-        ],
-        NoOptions,
-    )
+@pytest.mark.parametrize(
+    ("dies", "when"), [("never", b"loading the model"), ("never asked", b"reading what arguments")]
+)
+async def test_ng_run_ends_at_once_when_it_is_told_to_while_engines_load(folder, monkeypatch, dies, when):
+    monkeypatch.setenv("STAND_IN_DIES", dies)
+    child = await started_ng_run(folder, asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(60):
+            await child.stderr.readuntil(when)
+            child.send_signal(signal.SIGTERM)
+            _, said = await child.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
 
-    (instance,) = composed.servers
-    config = LocalVLLMModel.model_fields["config"].annotation.of_instance(instance.config)
-
-    assert config.engine_args == {"tensor_parallel_size": 2}
-    assert config.env_vars == {"VLLM_RAY_DP_PACK_STRATEGY": "strict"}
-    assert config.base_url == [f"http://127.0.0.1:{config.engine_ports[0]}/v1"]
-
-
-@pytest.mark.parametrize("preset", sorted(path.stem for path in (INSTALL_ROOT / "configs/hardware").glob("*.yaml")))
-def test_presets_of_machines_add_to_the_model_and_use_every_gpu(preset):
-    composed = compose([f"+config_paths=[{FILE},configs/hardware/{preset}.yaml]", "+policy_model_name=m"], NoOptions)
-
-    (instance,) = composed.servers
-    config = LocalVLLMModel.model_fields["config"].annotation.of_instance(instance.config)
-
-    assert config.num_replicas * gpus_per_replica(config.engine_args) == int(preset.partition("x")[0])
-    assert config.engine_args["tool_call_parser"] == "hermes"
+    assert child.returncode == 0
+    assert said.endswith(b"all servers stopped\n")
+    assert b"Traceback" not in said
+    if (folder / "pids").exists():
+        await until_gone([pid for life in engine_pids(folder) for pid in life])
