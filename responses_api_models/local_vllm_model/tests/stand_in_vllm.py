@@ -2,8 +2,8 @@
 
 `STAND_IN_DIES` in its environment says how it dies while it loads: `out of memory`, or `never` without getting ready;
 with `never asked`, not even its help is to be had. A request whose text holds `die now` kills it with SIGKILL. Once one
-held `hang`, none is answered any more, only `/health` and `/metrics`; with `hang now`, `/metrics` shows that request.
-Its child stands for the engine's own processes.
+held `hang unseen` or `hang now`, none is answered any more, only `/health` and `/metrics`; with `hang now`, `/metrics`
+shows that request. Its child stands for the engine's own processes.
 """
 
 import json
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             log.write(f"{value('port')}\n")
         if "die now" in json.dumps(body):
             os.kill(os.getpid(), signal.SIGKILL)
-        if "hang" in json.dumps(body):
+        if any(word in json.dumps(body) for word in ("hang now", "hang unseen")):
             figures["running"] += "hang now" in json.dumps(body)
             hung.set()
         if hung.is_set():
@@ -101,6 +101,7 @@ def main():
     time.sleep(0.1)
     die_as_told()
     say("INFO Dynamo bytecode transform time: 1.0 s")
+    ThreadingHTTPServer.request_queue_size = 128  # as many may connect at once, none of whom waits for a second
     server = ThreadingHTTPServer((value("host"), int(value("port"))), Handler)
     say("INFO Application startup complete.")
     server.serve_forever()
