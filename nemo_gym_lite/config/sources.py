@@ -1,6 +1,6 @@
 """Merges the sources of a configuration into one plain tree in which nothing is missing.
 
-    config_paths → env.yaml → a library caller's settings → command line → directives → short forms → ???
+    config_paths → env.yaml → a library caller's settings → command line → directives → short forms → presets → ???
 
 What is further right wins.
 """
@@ -16,6 +16,7 @@ from nemo_gym_lite.config.files import ConfigFiles, listed_paths
 from nemo_gym_lite.config.merging import merge
 from nemo_gym_lite.config.options import canonical
 from nemo_gym_lite.config.overrides import apply_overrides, parse_overrides
+from nemo_gym_lite.config.presets import lend_presets
 from nemo_gym_lite.config.short_forms import expand_short_forms
 
 _FILES = "config_paths"
@@ -46,6 +47,6 @@ def merged_tree(argv: Sequence[str], layers: Mapping[str, Json], names: Mapping[
     check_known(others, names, tree)
     renamed = [replace(one, path=(names.get(one.path[0], one.path[0]), *one.path[1:])) for one in others]
     apply_overrides(tree, renamed, may_set=lambda key: key in names.values())
-    tree = expand_short_forms(apply_directives(normalise_directives(tree)))
+    tree = lend_presets(expand_short_forms(apply_directives(normalise_directives(tree))))
     check_missing(tree)
     return tree, files.paths

@@ -8,7 +8,7 @@ KEPT_LINES = 400
 
 _PHASES = (
     ("capturing CUDA graphs", re.compile(r"captur\w* (the model for )?cuda ?graph", re.IGNORECASE)),
-    ("compiling", re.compile(r"torch\.compile|compiling (a )?graph|dynamo bytecode", re.IGNORECASE)),
+    ("compiling", re.compile(r"(?<!disabling )torch\.compile|compiling (a )?graph|dynamo bytecode", re.IGNORECASE)),
     ("reserving the KV cache", re.compile(r"GPU KV cache size|available KV cache memory", re.IGNORECASE)),
     ("loading the model", re.compile(r"loading (safetensors|pt|model|weights)|starting to load model", re.IGNORECASE)),
     ("downloading the model", re.compile(r"downloading|fetching \d+ files", re.IGNORECASE)),

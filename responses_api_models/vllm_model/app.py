@@ -20,6 +20,7 @@ from nemo_gym_lite.errors import ConfigError, EndpointError
 from nemo_gym_lite.responses_converter import ResponsesConverter, VLLMConverter, split_responses_input_output_items
 from nemo_gym_lite.routed_model import BaseUrls, RoutedModel, RoutedModelClient, RoutedModelConfig
 from nemo_gym_lite.routing.endpoint import Endpoint
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 from nemo_gym_lite.routing.router import Router
 
 __all__ = [
@@ -123,8 +124,8 @@ class VLLMModelConfig(RoutedModelConfig):
 class VLLMModelClient(RoutedModelClient):
     """Translates, routes, and translates back."""
 
-    def __init__(self, config: VLLMModelConfig, router: Router) -> None:
-        super().__init__(router)
+    def __init__(self, config: VLLMModelConfig, router: Router, engine: OwnEngine | None = None) -> None:
+        super().__init__(router, engine)
         self._settings = config.dialect()
         self._native = config.is_responses_native
         self._has_overflowed = False

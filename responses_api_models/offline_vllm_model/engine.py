@@ -1,0 +1,253 @@
+"""vLLM in this process: loaded, kept alive, and asked through the app of `vllm serve`, without a server or a port."""
+
+import asyncio
+import importlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from starlette.types import ASGIApp, Message, Receive, Scope
+
+from nemo_gym_lite.clients import Json
+from nemo_gym_lite.errors import ConfigError, ServerStartError
+from nemo_gym_lite.serving.asgi import AppReply, reply_of
+from responses_api_models.local_vllm_model.progress import Output
+from responses_api_models.local_vllm_model.replica import Patience
+from responses_api_models.offline_vllm_model.life import Life
+
+Show = Callable[[str], None]
+
+_LOOK_S = 0.25
+"""Time from one look at the engine to the next."""
+
+_HEADERS = [(b"host", b"offline"), (b"content-type", b"application/json")]
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """What the engine is.
+
+    Attributes:
+        name: The model's instance name.
+        engine_args: Arguments of `vllm serve` by name, as configured.
+        words: All arguments, as words of its command line.
+        variables: Environment variables, set in this process, where vLLM reads them.
+        log: File that gets all that vLLM says.
+    """
+
+    name: str
+    engine_args: Json
+    words: Sequence[str]
+    variables: Mapping[str, str]
+    log: Path
+
+
+class InProcessEngine:
+    """The engine, life after life, for the length of an `async with` block.
+
+    Args:
+        plan: What it is.
+        show: Gets lines of news.
+        patience: How patient to be while it loads, and how often it is started again.
+    """
+
+    def __init__(self, plan: EnginePlan, show: Show, patience: Patience) -> None:
+        self.base_url = f"offline:{plan.name}"
+        self._plan, self._show, self._patience = plan, show, patience
+        self._title = f"engine of {plan.name}"
+        self._life: Life | None = None
+        self._engine: Any = None
+        self._app: ASGIApp | None = None
+        self._output = Output()
+        self._heard_bytes = 0
+        self._block: AbstractAsyncContextManager[None]
+
+    async def __aenter__(self) -> Self:
+        """Load the model.
+
+        Raises:
+            ConfigError: There is no vLLM, or it does not take the arguments.
+            ServerStartError: The engine did not start; the message holds its last lines.
+        """
+        self._block = self._running()
+        await self._block.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> bool | None:
+        return await self._block.__aexit__(*exception)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked now."""
+        return self._app is not None and not self._engine.errored
+
+    async def ask(self, path: str, body: bytes, session_id: str, method: str = "POST") -> AppReply:
+        """Ask the app, as a request to the server would; only while `is_up`."""
+        assert self._app is not None
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [*_HEADERS, (b"x-session-id", session_id.encode())],
+            "client": ("offline", 0),
+            "server": ("offline", 0),
+            "state": {},
+        }
+        return await reply_of(self._app, scope, body, _patient(body))
+
+    async def page(self) -> bytes:
+        """vLLM's metrics; empty while it is down."""
+        if not self.is_up:
+            return b""
+        return (await self.ask("/metrics", b"", "", "GET")).body
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        _refuse_without_vllm()
+        os.environ.update(self._plan.variables)
+        self._begin_log()
+        try:
+            await self._start()
+            async with asyncio.TaskGroup() as group:
+                keeper = group.create_task(self._keep())
+                yield
+                keeper.cancel()
+        except BaseExceptionGroup as errors:
+            error = next((each for each in errors.exceptions if isinstance(each, ServerStartError)), None)
+            raise error or errors.exceptions[0] from None
+        finally:
+            await self._end()
+
+    async def _start(self) -> None:
+        """Begin a life and wait until it can be asked."""
+        self._output, began_s = Output(), time.monotonic()
+        self._life = life = Life(self._plan.engine_args, self._plan.words, self._plan.log)
+        life.start()
+        told_s = began_s
+        while not life.born.done():
+            await asyncio.wait({life.born}, timeout=_LOOK_S)
+            now_s = time.monotonic()
+            if self._listen() or now_s - told_s >= self._patience.report_s:
+                told_s = now_s
+                self._show(f"{self._title}: {self._output.phase} ({now_s - began_s:.0f} s)")
+            if now_s - began_s > self._patience.start_s and not life.born.done():
+                late = f"was not ready within {self._patience.start_s:g} s, it was {self._output.phase}"
+                raise self._failure(late)
+        try:
+            engine, args = life.born.result()
+        except ConfigError:
+            raise
+        except Exception as error:  # vLLM raises what it likes
+            self._listen()
+            raise self._failure(f"did not start: {str(error) or type(error).__name__}") from error
+        parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
+        self._app = await parts.make_app(engine, args)
+        self._engine = engine
+        self._show(f"{self._title}: ready ({time.monotonic() - began_s:.0f} s)")
+
+    async def _keep(self) -> None:
+        """Start the engine again whenever it dies.
+
+        Raises:
+            ServerStartError: It crashes too often.
+        """
+        crashes = 0
+        ready_s = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self.is_up:
+                continue
+            crashes = 1 if time.monotonic() - ready_s > self._patience.steady_s else crashes + 1
+            self._listen()
+            failure = self._failure("died")
+            while True:
+                if crashes > self._patience.restarts:
+                    text = f"{failure.message}\n{self._title} crashed {crashes} times in a row and stays down"
+                    raise ServerStartError(text, failure.hint)
+                wait_s = self._patience.wait_s(crashes)
+                self._show(f"{failure.message}\n{failure.hint}".rstrip())
+                self._show(f"{self._title}: restart {crashes} of {self._patience.restarts} in {wait_s:g} s")
+                await self._end()
+                await asyncio.sleep(wait_s)
+                try:
+                    await self._start()
+                    break
+                except ServerStartError as error:
+                    failure, crashes = error, crashes + 1
+            ready_s = time.monotonic()
+
+    async def _end(self) -> None:
+        self._app = None
+        life, self._life, self._engine = self._life, None, None
+        if life is not None:
+            await life.end()
+
+    def _failure(self, what: str) -> ServerStartError:
+        lines = self._output.last_lines()
+        said = f"; its last lines ({self._plan.log}):{lines}" if lines else ""
+        return ServerStartError(f"{self._title} {what}{said}", self._output.hint(what))
+
+    def _begin_log(self) -> None:
+        log = self._plan.log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self._title} starts\n")
+        if "VLLM_LOGGING_CONFIG_PATH" not in os.environ:
+            settings = log.with_suffix(".logging.json")
+            settings.write_text(json.dumps(_logging_to(log)))
+            os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(settings)
+
+    def _listen(self) -> bool:
+        """Take what is new in the log; returns whether the phase has changed."""
+        with suppress(OSError), self._plan.log.open("rb") as log:
+            log.seek(self._heard_bytes)
+            new, newline, _ = log.read().rpartition(b"\n")
+            self._heard_bytes += len(new) + len(newline)
+            news = [self._output.take(line) for line in new.decode(errors="replace").splitlines()]
+            return any(news)
+        return False
+
+
+def _refuse_without_vllm() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(
+            "offline_vllm_model runs the engine in this process, and this Python has no vLLM",
+            "pip install vllm, run the command with a Python that has it, or use local_vllm_model",
+        )
+
+
+def _patient(body: bytes) -> Receive:
+    """A `receive` that gives `body` and then never a disconnect: whoever asks goes by being cancelled."""
+    given = False
+
+    async def receive() -> Message:
+        nonlocal given
+        if given:
+            await asyncio.Event().wait()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _logging_to(log: Path) -> Json:
+    """How vLLM's logger, here and in the engine's processes, writes to the log."""
+    line = "(%(processName)s pid=%(process)d) %(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": line}},
+        "handlers": {"log": {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}},
+        "loggers": {"vllm": {"handlers": ["log"], "level": "INFO", "propagate": False}},
+    }

@@ -1,0 +1,120 @@
+"""One life of the engine: a thread that makes it, keeps it, and ends it.
+
+It is one and the same thread from beginning to end, because the system ends the engine's processes with the thread
+that made them.
+"""
+
+import asyncio
+import gc
+import importlib
+import multiprocessing
+import multiprocessing.spawn
+import os
+import shlex
+import signal
+import stat
+import sys
+import tempfile
+import threading
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+_CHILD = Path(__file__).with_name("engine_child.py")
+
+_STOP_S = 8.0
+"""Seconds until an engine that was asked to end is killed, and until one that was killed is given up."""
+
+
+class Life(threading.Thread):
+    """One life.
+
+    Args:
+        engine_args: The arguments as configured, for messages.
+        words: All arguments, as words of a command line.
+        log: File that gets all that the engine's processes say.
+
+    Attributes:
+        born: Engine and parsed arguments, when the engine has loaded; else why it has not.
+    """
+
+    def __init__(self, engine_args: Mapping[str, Any], words: Sequence[str], log: Path) -> None:
+        super().__init__(name="vllm engine", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        self.born: asyncio.Future[tuple[Any, Namespace]] = self._loop.create_future()
+        self._gone = asyncio.Event()
+        self._over = threading.Event()
+        self._engine_args, self._words, self._log = engine_args, words, log
+        self._strangers = {child.pid for child in multiprocessing.active_children()}
+
+    def run(self) -> None:
+        """Live; called by the thread."""
+        try:
+            parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
+            args = parts.read_arguments(self._engine_args, self._words)
+            with _children_begin_with(_CHILD, self._log):
+                engine = parts.make_engine(args)
+        except BaseException as error:  # whatever it was, whoever waits has to know
+            self._tell(self._fail, error)
+        else:
+            self._tell(self._succeed, (engine, args))
+            self._over.wait()
+            with suppress(Exception):  # an engine that is dead has nothing left to end
+                engine.shutdown()
+            del engine
+            gc.collect()  # or its destructor runs when the interpreter has ended, and complains
+        self._tell(self._gone.set)
+
+    async def end(self) -> None:
+        """End the engine, and with it its processes; one that is still loading is not waited for."""
+        is_loading = not self.born.done()
+        self.born = self._loop.create_future()  # lets go of the engine
+        self._over.set()
+        if not is_loading:
+            await self._until_gone(_STOP_S)
+        self._kill()
+        await self._until_gone(_STOP_S)
+
+    async def _until_gone(self, wait_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._gone.wait()
+
+    def _kill(self) -> None:
+        """SIGKILL to the engine's processes, each a session of its own, if there are any left."""
+        for child in multiprocessing.active_children():
+            if child.pid not in self._strangers and child.pid is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+
+    def _tell(self, callback: Any, *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _succeed(self, result: tuple[Any, Namespace]) -> None:
+        if not self._over.is_set():  # else nobody waits any more
+            self.born.set_result(result)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over.is_set():
+            self.born.set_exception(error)
+
+
+@contextmanager
+def _children_begin_with(script: Path, log: Path) -> Iterator[None]:
+    """Let processes that `multiprocessing` spawns meanwhile begin with a script of ours."""
+    words = [sys.executable, "-I", "-S", str(script), str(log), str(os.getpid()), sys.executable]
+    resource_tracker.ensure_running()  # which is the collector's, and stays when the engine ends
+    before = multiprocessing.spawn.get_executable()
+    with tempfile.TemporaryDirectory(prefix="nemo_gym_engine_") as folder:
+        starter = Path(folder) / "python"
+        starter.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        starter.chmod(stat.S_IRWXU)
+        multiprocessing.spawn.set_executable(str(starter))
+        try:
+            yield
+        finally:
+            multiprocessing.spawn.set_executable(before)

@@ -1,0 +1,187 @@
+"""An engine in the collector's own process: asked, started again when it dies, and gone when the collector is gone."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.collect.workspace import Workspace, identities
+
+FILE = "responses_api_models/offline_vllm_model/configs/offline_vllm_model.yaml"
+BLOCK = "policy_model.responses_api_models.offline_vllm_model"
+STAND_IN = Path(__file__).parent / "stand_in"
+TASKS = 40
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    paths = os.pathsep.join([str(STAND_IN), str(Path.cwd())])
+    environment = {"PYTHONPATH": paths, "STAND_IN_PIDS": str(tmp_path / "pids"), "PYTHONWARNINGS": "error"}
+    workspace = Workspace(tmp_path, environment)
+    workspace.write_tasks("tasks.jsonl", TASKS)
+    return workspace
+
+
+def words(*more, file=FILE):
+    return (
+        f"+config_paths=[{file},resources_servers/gsm8k/configs/gsm8k.yaml]",
+        "+policy_model_name=tiny",
+        "+agent_name=gsm8k_simple_agent",
+        "+input_jsonl_fpath=tasks.jsonl",
+        "+output_jsonl_fpath=rollouts.jsonl",
+        *more,
+    )
+
+
+def pids(workspace):
+    """The engine's processes, one for each of its lives."""
+    path = workspace.path / "pids"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+async def until_gone(pids):
+    async with asyncio.timeout(20):
+        while any(is_alive(pid) for pid in pids):
+            await asyncio.sleep(0.05)
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_rollouts_are_played_without_a_server_and_the_engine_ends_with_the_run(workspace):
+    run = await workspace.collect(*words(f"++{BLOCK}.engine_args.max_num_seqs=4"))
+
+    assert run.code == 0, run.err
+    rows = workspace.rows("rollouts.jsonl")
+    assert len(set(identities(rows))) == len(rows) == TASKS
+    assert "engine of policy_model: loading the model" in run.err
+    assert "engine of policy_model: ready" in run.err
+    assert "Starting to load model" in (workspace.path / "results/vllm_logs/policy_model.log").read_text()
+    assert not [line for line in run.err.splitlines() if "Warning" in line or "Traceback" in line]
+    await until_gone(pids(workspace))
+
+
+async def test_an_engine_that_dies_is_loaded_again_and_no_rollout_is_lost(workspace):
+    rows = workspace.rows("tasks.jsonl")
+    rows[TASKS // 2]["responses_create_params"]["input"][0]["content"] = "die now"
+    workspace.write("tasks.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+
+    run = await workspace.collect(*words("+concurrency=4", f"++{BLOCK}.routing.rest_s=0.2", f"++{BLOCK}.backoff_s=0.1"))
+
+    assert run.code == 0, run.err
+    assert len(set(identities(workspace.rows("rollouts.jsonl")))) == TASKS
+    assert "engine of policy_model died" in run.err
+    assert "restart 1 of 5" in run.err
+    first, second = pids(workspace)
+    await until_gone([first, second])
+
+
+async def test_an_engine_that_dies_too_often_ends_the_run_and_keeps_what_was_played(workspace):
+    rows = workspace.rows("tasks.jsonl")
+    rows[-1]["responses_create_params"]["input"][0]["content"] = "die now"
+    workspace.write("tasks.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+
+    run = await workspace.collect(*words("+concurrency=1", f"++{BLOCK}.restarts=0"))
+
+    assert run.code == 1, run.err
+    assert "crashed 1 times in a row and stays down" in run.err
+    assert len(workspace.rows("rollouts.jsonl")) == TASKS - 1
+    await until_gone(pids(workspace))
+
+
+async def test_a_killed_collector_takes_its_engine_with_it(workspace):
+    workspace.environment["STAND_IN_DIES"] = "never"
+    command = await workspace.start("collect_rollouts", *words())
+    async with asyncio.timeout(30):
+        while not pids(workspace):
+            await asyncio.sleep(0.05)
+
+    command.kill()
+    await command.wait()
+
+    await until_gone(pids(workspace))
+
+
+async def test_ctrl_c_while_the_model_loads_ends_the_command_and_the_engine(workspace):
+    workspace.environment["STAND_IN_DIES"] = "never"
+    command = await workspace.start("collect_rollouts", *words())
+    async with asyncio.timeout(30):
+        while not pids(workspace):
+            await asyncio.sleep(0.05)
+
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = await asyncio.wait_for(command.communicate(), 20)
+
+    assert command.returncode == 130, said.decode()
+    assert b"Traceback" not in said
+    await until_gone(pids(workspace))
+
+
+async def test_an_engine_that_cannot_load_says_why_and_what_to_change(workspace):
+    workspace.environment["STAND_IN_DIES"] = "out of memory"
+
+    run = await workspace.collect(*words())
+
+    assert run.code == 1
+    assert "CUDA out of memory" in run.err
+    assert "lower max_model_len, max_num_seqs or gpu_memory_utilization" in run.err
+    assert not workspace.rows("rollouts.jsonl")
+
+
+async def test_an_engine_that_takes_too_long_is_given_up(workspace):
+    workspace.environment["STAND_IN_DIES"] = "never"
+
+    run = await workspace.collect(*words(f"++{BLOCK}.start_timeout_s=1"))
+
+    assert run.code == 1
+    assert "was not ready within 1 s, it was loading the model" in run.err
+    await until_gone(pids(workspace))
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        (f"++{BLOCK}.engine_args.swap_space=4", "this version of vLLM does not know `swap_space`"),
+        (f"++{BLOCK}.engine_args.max_num_seqs=many", "argument --max-num-seqs: invalid int value: 'many'"),
+        (f"++{BLOCK}.engine_args.port=8000", "engine_args names port"),
+        (f"++{BLOCK}.base_url=http://127.0.0.1:1/v1", "an engine in the collector has no base_url"),
+        ("+num_workers=2", "the engine is in the collector's process, where workers are not"),
+        ("++policy_model_name=''", "no `model`"),
+    ],
+)
+async def test_what_it_cannot_do_is_told_before_anything_is_loaded(workspace, word, wanted):
+    run = await workspace.collect(*words(word))
+
+    assert run.code == 2, run.err
+    assert wanted in run.err
+    assert not pids(workspace)
+    assert not workspace.rows("rollouts.jsonl")
+
+
+async def test_a_python_without_vllm_and_a_server_of_it_are_told_what_to_use(workspace):
+    served = await workspace.run("run", *words()[:2], "+head_server.port=0")
+    workspace.environment["PYTHONPATH"] = str(Path.cwd())
+    without = await workspace.collect(*words())
+
+    assert served.code != 0
+    assert "which no server can ask" in served.err
+    assert without.code == 2
+    assert "this Python has no vLLM" in without.err
+
+
+async def test_presets_of_machines_hold_for_it_too(workspace):
+    preset = "configs/hardware/1xh100_80gb.yaml"
+
+    run = await workspace.run("dump_config", *words(file=f"{FILE},{preset}")[:2])
+
+    assert run.code == 0, run.err
+    assert "local_vllm_model" not in run.out.partition("config_paths")[0]
+    assert "gpu_memory_utilization: 0.95" in run.out
+    assert "tool_call_parser: hermes" in run.out
