@@ -79,14 +79,7 @@ class EpisodeLoop:
             self._model.end_session(session_id)
 
     async def _play(self, row: Json, session: ResourcesSession, session_id: str, so_far: Json) -> Json:
-        """Play one episode.
-
-        Args:
-            row: The input row.
-            session: The environment's session.
-            session_id: Id of the episode, for the model.
-            so_far: Gets what a failed episode's line should keep: `usage` of its turns, the whole `response`.
-        """
+        """Play one episode; `so_far` gets what a failed one's line should keep: `usage`, the whole `response`."""
         raise NotImplementedError(f"{type(self).__name__} plays nothing")
 
     async def close(self) -> None:

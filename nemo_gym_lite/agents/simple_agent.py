@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import orjson
 from fastapi import Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from yarl import URL
 
 from nemo_gym_lite.agents.playing_agent import (
@@ -47,22 +47,16 @@ class SimpleAgentConfig(PlayingAgentConfig):
     max_steps: int | None = Field(default=None, ge=1)
 
 
-class SimpleAgentRunRequest(BaseRunRequest):
+class SimpleAgentRunRequest(BaseRunRequest, extra="allow"):
     """A row to play, with all its fields."""
 
-    model_config = ConfigDict(extra="allow")
 
-
-class SimpleAgentVerifyRequest(BaseVerifyRequest):
+class SimpleAgentVerifyRequest(BaseVerifyRequest, extra="allow"):
     """A played row, with all its fields."""
 
-    model_config = ConfigDict(extra="allow")
 
-
-class SimpleAgentVerifyResponse(BaseVerifyResponse):
+class SimpleAgentVerifyResponse(BaseVerifyResponse, extra="allow"):
     """A scored row, with all its fields."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class SimpleAgentLoop(EpisodeLoop):
@@ -84,11 +78,7 @@ class SimpleAgentLoop(EpisodeLoop):
     async def play(self, params: Json, session: ResourcesSession, session_id: str, so_far: Json | None = None) -> Json:
         """Play all turns; the last response, with the output of all turns and their summed usage.
 
-        Args:
-            params: Responses create params.
-            session: The environment's session.
-            session_id: Id of the episode, for the model.
-            so_far: Gets the `usage` after every turn, so that a failed episode's tokens are counted too.
+        `so_far` gets the `usage` after every turn, so that a failed episode's tokens are counted too.
         """
         so_far = {} if so_far is None else so_far
         conversation = items_of(params["input"])

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from nemo_gym_lite.arms.template import filled
 from nemo_gym_lite.clients import Json
@@ -21,7 +21,7 @@ ARM_LABEL = "_ng_arm"
 _TEXT_PARTS = frozenset({"input_text", "text"})
 
 
-class Arm(BaseModel):
+class Arm(BaseModel, frozen=True, extra="forbid"):
     """One variant. What it leaves out stays as the row has it.
 
     Attributes:
@@ -30,8 +30,6 @@ class Arm(BaseModel):
         user: Template of the user's message: `{field}` is a field of the row and `{prompt}` the row's own message.
         responses_create_params: Sampling and other fields, laid over the row's and the command line's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
     system: str | None = None
@@ -93,11 +91,7 @@ class Arm(BaseModel):
 def under_arms(arms: Sequence[Arm], row: Json, key: str, key_of: Callable[[Json], str]) -> Iterator[tuple[Json, str]]:
     """The task under each arm, with the key that it has there; the task itself where there is no arm.
 
-    Args:
-        arms: The arms, in the order of their file.
-        row: The task as asked, without any arm.
-        key: Its key, by which arms are compared.
-        key_of: Gives the key of a task.
+    Arms are compared by `key`, the task's own.
     """
     for number, arm in enumerate(arms):
         asked = arm.applied(row)

@@ -9,14 +9,9 @@ SOURCE = "Miller 2024, Adding Error Bars to Evals, arXiv:2411.00640, section on 
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Mean difference of two arms and its 95 % confidence interval.
+    """Mean difference of two arms and its 95 % confidence interval, None with fewer than two tasks.
 
-    Args:
-        ours: Mean reward of each task under one arm.
-        theirs: The same tasks under the other, at least one.
-
-    Returns:
-        The difference, positive where `ours` is better, and the interval; None with fewer than two tasks.
+    Both give the mean reward of each of the same tasks; the difference is positive where `ours` is better.
     """
     differences = [one - other for one, other in zip(ours, theirs, strict=True)]
     mean = fmean(differences)

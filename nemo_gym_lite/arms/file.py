@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from nemo_gym_lite.arms.arm import Arm
 from nemo_gym_lite.config.files import read_yaml
@@ -14,9 +14,7 @@ from nemo_gym_lite.rollouts.plan import PlanSettings
 from nemo_gym_lite.rollouts.source import check_params
 
 
-class _ArmsFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _ArmsFile(BaseModel, extra="forbid"):
     arms: list[Arm]
 
 
@@ -52,12 +50,8 @@ def load_arms(path: Path) -> tuple[Arm, ...]:
 
 
 def in_flight(tasks: int | None, rollouts: int | Literal["auto"], settings: PlanSettings) -> int | Literal["auto"]:
-    """Rollouts that are in flight at once.
-
-    Args:
-        tasks: `question_batch_size`.
-        rollouts: `num_samples_in_parallel`.
-        settings: Arms and repeats; of several agents' repeats the most count.
+    """Rollouts in flight at once, by `question_batch_size` or `num_samples_in_parallel`; of several agents' repeats
+    the most count.
 
     Raises:
         ConfigError: Both are given.

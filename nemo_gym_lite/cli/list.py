@@ -24,8 +24,7 @@ class ListOptions(BaseModel, frozen=True, extra="forbid"):
     kind: Annotated[Kind | None, Field(description="list this kind only; null: environments, agents and models")] = None
     query: Annotated[str | None, Field(description="list only what these words are in, or words like them")] = None
     component_name: Annotated[
-        str | None,
-        Field(validation_alias=AliasChoices("component_name", "name"), description="show this one in full"),
+        str | None, Field(validation_alias=AliasChoices("component_name", "name"), description="show this one in full")
     ] = None
     as_json: Annotated[
         bool, Field(validation_alias=AliasChoices("json"), description="print it as JSON; the same as --json")

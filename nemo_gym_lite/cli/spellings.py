@@ -85,8 +85,7 @@ SPELLINGS: dict[str, Spelling] = {
         "aggregate_rollouts", _flags("--config -i/--input-glob=input_glob -o/--output=output_jsonl_fpath")
     ),
     "eval profile": Spelling(
-        "reward_profile",
-        _flags("--inputs=materialized_inputs_jsonl_fpath --rollouts=rollouts_jsonl_fpath"),
+        "reward_profile", _flags("--inputs=materialized_inputs_jsonl_fpath --rollouts=rollouts_jsonl_fpath")
     ),
     "eval reverify": Spelling(
         "verify_rollouts",
@@ -97,8 +96,7 @@ SPELLINGS: dict[str, Spelling] = {
     ),
     "eval estimate": Spelling("estimate_cost", _flags(_CONFIGS + _MODEL + _IN_AND_OUT + "-a/--agent=agent_name")),
     "dataset collate": Spelling(
-        "prepare_data",
-        _flags(_CONFIGS + "--mode=mode --output-dir=output_dirpath --download?should_download"),
+        "prepare_data", _flags(_CONFIGS + "--mode=mode --output-dir=output_dirpath --download?should_download")
     ),
     "dataset make": Spelling("make_tasks", _flags("-o/--output=output_jsonl_fpath --size=size --seed=seed")),
     "dataset export": Spelling(

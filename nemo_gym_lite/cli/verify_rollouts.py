@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from nemo_gym_lite.cli.common import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_SOME_FAILED,
-    command,
-)
+from nemo_gym_lite.cli.common import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, command
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts.files import OutputFiles
 from nemo_gym_lite.rollouts.progress import TerminalLog, first_lines, say

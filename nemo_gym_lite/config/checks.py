@@ -40,6 +40,5 @@ def check_missing(tree: Json) -> None:
     first = " ".join(f"++{path}=<value>" for path in missing[:3])
     plural = "value is" if len(missing) == 1 else "values are"
     raise ConfigMissingValuesError(
-        f"{len(missing)} {plural} still {MISSING}\n{listed}",
-        f"give them in a file, or on the command line: {first}",
+        f"{len(missing)} {plural} still {MISSING}\n{listed}", f"give them in a file, or on the command line: {first}"
     )

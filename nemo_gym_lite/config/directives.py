@@ -91,8 +91,7 @@ class _Directives:
     def _only_alone(base: Any, expanded: Json, directive: str, place: str) -> Any:
         if expanded and base != MISSING:
             raise ConfigError(
-                f"{directive} of `{place}` names {base!r}, to which no keys can be added",
-                "name a mapping instead",
+                f"{directive} of `{place}` names {base!r}, to which no keys can be added", "name a mapping instead"
             )
         return base
 

@@ -93,8 +93,7 @@ def listed_paths(value: Any, origin: str) -> list[str]:
         return []
     if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
         raise MalformedConfigPathsError(
-            f"config_paths of {origin} is {value!r}, not a list of paths",
-            "write `+config_paths=[a.yaml,b.yaml]`",
+            f"config_paths of {origin} is {value!r}, not a list of paths", "write `+config_paths=[a.yaml,b.yaml]`"
         )
     return [path.strip() for path in value if path.strip()]
 

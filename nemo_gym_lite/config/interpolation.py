@@ -33,8 +33,7 @@ def interpolatable(tree: Json) -> DictConfig:
     except OmegaConfBaseException:
         broken = [f"  {place}: {value!r}" for place, value in leaves(tree) if not _parses(value)]
         raise ConfigInterpolationError(
-            "these interpolations are malformed\n" + "\n".join(broken),
-            r"write `${key}`, or `\${` for the text itself",
+            "these interpolations are malformed\n" + "\n".join(broken), r"write `${key}`, or `\${` for the text itself"
         ) from None
     if faults := list(_unresolved(config, "")):
         settable = [key for key, value in tree.items() if not isinstance(value, dict)]

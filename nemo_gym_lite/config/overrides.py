@@ -70,8 +70,7 @@ def _parse(parser: OverridesParser, token: str) -> Override:
     shape = _SHAPE.fullmatch(token)
     if shape is None or (shape["value"] is None and shape["sign"] != "~"):
         raise ConfigError(
-            f"`{token}` on the command line is no override",
-            "options are written `+key=value`; `--help` lists them",
+            f"`{token}` on the command line is no override", "options are written `+key=value`; `--help` lists them"
         )
     kind, path = _KINDS[shape["sign"]], tuple(shape["key"].split("."))
     if kind == "delete":

@@ -8,13 +8,7 @@ _NEAR_LARGE, _NEAR_SMALL = 5e-3, 5e-4
 
 
 def differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
-    """Yield what changed, a line each. What is new is no difference, nor is another order of a list.
-
-    Args:
-        before: What the earlier file holds.
-        now: What was counted now.
-        place: Where in the file both are, for the lines.
-    """
+    """Yield what changed, a line each. What is new is no difference, nor is another order of a list."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name, value in before.items():
             here = f"{place}.{name}" if place else str(name)

@@ -47,14 +47,7 @@ class Prepared:
 def prepare(
     datasets: Sequence[Dataset], output: Path, *, drop_invalid: bool, overwrite_metrics: bool, show: Show
 ) -> list[Prepared]:
-    """Check, count and put together.
-
-    Args:
-        datasets: The data files.
-        output: Folder for the files of whole types.
-        drop_invalid: Leave invalid rows out instead of stopping.
-        overwrite_metrics: Replace metrics files that say something else instead of stopping.
-        show: Gets a line for each file.
+    """Check, count and put together, into files of whole types in the folder `output`.
 
     Raises:
         ConfigError: Rows are invalid, or the data is not what earlier metrics files say.
@@ -103,9 +96,8 @@ def _refuse_invalid(everything: Iterable[Checked], *, drop_invalid: bool, show: 
 
 
 def _metrics_of(checked: Checked) -> Json:
-    read_back: Json = orjson.loads(
-        orjson.dumps({**checked.dataset.config.model_dump(mode="json"), **checked.statistics.as_json()})
-    )
+    told = checked.dataset.config.model_dump(mode="json") | checked.statistics.as_json()
+    read_back: Json = orjson.loads(orjson.dumps(told))
     return read_back
 
 

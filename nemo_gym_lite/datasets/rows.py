@@ -39,11 +39,7 @@ class Checked:
 
 
 def check(dataset: Dataset, *others: DataStatistics) -> Checked:
-    """Look at every row.
-
-    Args:
-        dataset: The file.
-        others: Statistics of more than this file, into which its rows go, too.
+    """Look at every row, which goes into the statistics of more than this file, too.
 
     Raises:
         ConfigError: The file cannot be read, or its prompt cannot.

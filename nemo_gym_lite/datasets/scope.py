@@ -68,12 +68,7 @@ def read_blocks(argv: Sequence[str], options: type[OptionsT]) -> tuple[OptionsT,
 
 
 def datasets_in_scope(blocks: Iterable[Block], types: Sequence[str], otherwise: str) -> list[Dataset]:
-    """The data files of the agents, as far as they are of these types.
-
-    Args:
-        blocks: The servers of a configuration.
-        types: Of them, such as `train`.
-        otherwise: The option by which a user chooses other types, with `{}` for one of those that there are.
+    """The data files of the agents, as far as they are of these types; `otherwise` is the option that chooses others.
 
     Raises:
         ConfigError: There are none, or some are not there; the message lists all of them.

@@ -73,12 +73,9 @@ class DataStatistics:
         self._names: dict[str, None] = {}
 
     def add(self, row: Mapping[str, Any], params: Json, times: int = 1) -> None:
-        """Take a row in.
+        """Take a row in that is repeated `times` times; of its own fields numbers and texts are counted, also in lists.
 
-        Args:
-            row: The row; of its own fields numbers and texts are counted, also those in lists.
-            params: Its `responses_create_params`, validated, without what is not set.
-            times: How often the row is repeated.
+        `params` are its `responses_create_params`, validated, without what is not set.
         """
         self.rows += times
         if params.get("tools") is not None:

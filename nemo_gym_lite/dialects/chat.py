@@ -13,23 +13,12 @@ from nemo_gym_lite.dialects.body import prepare_chat
 from nemo_gym_lite.dialects.settings import DialectSettings, bad_request
 from nemo_gym_lite.token_ids import TOKEN_METADATA_FIELDS
 
-_SAME_NAME = (
-    "metadata",
-    "parallel_tool_calls",
-    "service_tier",
-    "store",
-    "temperature",
-    "top_logprobs",
-    "top_p",
-    "user",
-)
+_SAME = ("metadata", "parallel_tool_calls", "service_tier", "store", "temperature", "top_logprobs", "top_p", "user")
 
 
 def to_chat(params: Json, settings: DialectSettings) -> Json:
-    """Return the Chat body that asks what `params` asks, ready to be sent.
-
-    `params` are Responses create params and are not changed; nulls count as absent, and what Chat Completions
-    does not have (`include`, `truncation`, `text`, ...) is left out.
+    """Return the Chat body that asks what Responses create params ask, ready to be sent; nulls count as absent, and
+    what Chat Completions does not have (`include`, `truncation`, `text`, ...) is left out.
 
     Raises:
         FailedCallError: `bad_request`, terminal: an item, a content part or a tool has no counterpart.
@@ -46,7 +35,7 @@ def plain_chat(params: Json, settings: DialectSettings) -> Json:
     body: Json = {"messages": to_messages(params["input"], settings)}
     if instructions := params.get("instructions"):
         body["messages"] = _lead_with(instructions, body["messages"])
-    for name in _SAME_NAME:
+    for name in _SAME:
         if (value := params.get(name)) is not None:
             body[name] = value
     if (max_tokens := params.get("max_output_tokens")) is not None:

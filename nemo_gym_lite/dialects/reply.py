@@ -50,14 +50,7 @@ def to_response(chat: Json, params: Json, settings: DialectSettings) -> Json:
 
 
 def empty_response(params: Json, settings: DialectSettings, reason: str, created_at_s: float) -> Json:
-    """Return an incomplete response with one empty message, the answer to a prompt too long for the model.
-
-    Args:
-        params: What was asked.
-        settings: The model's settings.
-        reason: `max_output_tokens` or `content_filter`.
-        created_at_s: Seconds since the epoch.
-    """
+    """Return an incomplete response with one empty message, the answer to a prompt too long for the model."""
     return _incomplete(_blank(params, settings, [_message("")], created_at_s), reason)
 
 
@@ -132,13 +125,7 @@ def _id(prefix: str) -> str:
 
 def _message(text: str) -> Json:
     part: dict[str, Any] = {"annotations": [], "text": text, "type": "output_text", "logprobs": None}
-    return {
-        "id": _id("msg"),
-        "content": [part],
-        "role": "assistant",
-        "status": "completed",
-        "type": "message",
-    }
+    return {"id": _id("msg"), "content": [part], "role": "assistant", "status": "completed", "type": "message"}
 
 
 def _reasoning_item(blocks: list[str]) -> Json:

@@ -32,11 +32,7 @@ def responses_stream(response: Json, namespaces: Namespaces) -> bytes:
         {"type": "response.output_item.done", "output_index": index, "item": item} for index, item in enumerate(output)
     ]
     return _numbered(
-        [
-            {"type": "response.created", "response": begun},
-            *items,
-            {"type": "response.completed", "response": whole},
-        ]
+        [{"type": "response.created", "response": begun}, *items, {"type": "response.completed", "response": whole}]
     )
 
 

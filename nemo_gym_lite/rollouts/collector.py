@@ -55,7 +55,6 @@ class Collector:
         self._open = 0  # slots that will look for another spec
         self._group: asyncio.TaskGroup | None = None
 
-
     @property
     def in_flight(self) -> int:
         """Rollouts that are in flight now."""

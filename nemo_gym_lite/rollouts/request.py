@@ -130,8 +130,7 @@ def _check_output(options: CollectOptions) -> None:
     path = _files(options).rollouts
     if path.suffix != ".jsonl":
         raise ConfigError(
-            f"output_jsonl_fpath: {path} does not end in .jsonl",
-            "the names of the other files are made from it",
+            f"output_jsonl_fpath: {path} does not end in .jsonl", "the names of the other files are made from it"
         )
     if not options.resume_from_cache and not options.overwrite and path.is_file() and path.stat().st_size:
         raise ConfigError(

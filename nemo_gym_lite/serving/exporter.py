@@ -32,10 +32,7 @@ class Exporter:
     """
 
     def __init__(
-        self,
-        port: int,
-        servers: Callable[[], Mapping[str, str]] = dict,
-        own: Callable[[], Iterable[Metric]] = tuple,
+        self, port: int, servers: Callable[[], Mapping[str, str]] = dict, own: Callable[[], Iterable[Metric]] = tuple
     ) -> None:
         self._port = port
         self._servers = servers

@@ -78,12 +78,7 @@ class FarResources:
         return await self.post(self._verify_url, body, self._verify_headers, timeout_s, cookies)
 
     async def post(
-        self,
-        url: URL,
-        body: bytes,
-        headers: dict[str, str],
-        timeout_s: float,
-        cookies: CookieCrumbs | None = None,
+        self, url: URL, body: bytes, headers: dict[str, str], timeout_s: float, cookies: CookieCrumbs | None = None
     ) -> Reply:
         """POST with a session's cookies, and keep those of the reply."""
         if cookies is not None and (crumbs := cookies.header()):

@@ -34,10 +34,7 @@ class HeadServer:
     """
 
     def __init__(
-        self,
-        config: HeadServerConfig,
-        tree: DictConfig | Mapping[str, Any],
-        records: Callable[[], list[Json]],
+        self, config: HeadServerConfig, tree: DictConfig | Mapping[str, Any], records: Callable[[], list[Json]]
     ) -> None:
         self._config = config
         self._tree = tree

@@ -45,15 +45,7 @@ def conversation_of(params: Json, output: list[Json]) -> Conversation | None:
 
 
 def _in_text(message: Json, names: dict[str, str]) -> Json:
-    """The message as it is exported.
-
-    Args:
-        message: As Chat Completions has it.
-        names: By id of a call, the function's name; gets those of this message.
-
-    Raises:
-        ValueError: A part is no text.
-    """
+    """The message as it is exported; `names`, by id of a call, gets those of this message's calls."""
     role = "system" if message["role"] == "developer" else message["role"]
     told: Json = {"role": role, "content": _text(message["content"])}
     if calls := message.get("tool_calls"):

@@ -38,11 +38,7 @@ class Exported:
 
 
 def export(source: Path, options: ExportOptions) -> Exported:
-    """Write the file that `options` ask for.
-
-    Args:
-        source: The output to read.
-        options: The user's; `rollouts_jsonl_fpath` of them is not read.
+    """Write the file that `options` ask for, from the output `source`.
 
     Raises:
         ConfigError: Nothing is left to write, or the file cannot be of that kind; what was there stays.

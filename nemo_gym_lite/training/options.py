@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AliasChoices, BaseModel, Field, PositiveInt
 
 
-class ExportOptions(BaseModel):
+class ExportOptions(BaseModel, frozen=True, extra="forbid", populate_by_name=True):
     """Write scored rollouts as training data; truncated and failed ones are left out and counted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     rollouts_jsonl_fpath: Annotated[
         Path,
@@ -42,8 +40,7 @@ class ExportOptions(BaseModel):
         float, Field(ge=0, description="preference: least difference of the two rewards; equal ones make no pair")
     ] = 0.0
     group_size: Annotated[
-        PositiveInt | None,
-        Field(description="grpo: rollouts of a complete group; null takes the run's num_repeats"),
+        PositiveInt | None, Field(description="grpo: rollouts of a complete group; null takes the run's num_repeats")
     ] = None
     agent_name: Annotated[str | None, Field(description="take this agent's rollouts only; null takes all")] = None
     overwrite: Annotated[bool, Field(description="replace the file to write")] = False

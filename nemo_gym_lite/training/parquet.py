@@ -22,12 +22,7 @@ _MESSAGES = frozenset({"messages", "prompt", "chosen", "rejected", "context", "c
 
 
 def schema_of(kind: str, json: pa.DataType | None = None) -> pa.Schema:
-    """The columns of a format.
-
-    Args:
-        kind: sft, tokens, preference, ranked or grpo.
-        json: Type of what has a shape of its own in each row.
-    """
+    """The columns of a format; `json` is the type of what has a shape of its own in each row."""
     json = json or pa.json_()
     call = pa.struct({"id": _TEXT, "type": _TEXT, "function": pa.struct({"name": _TEXT, "arguments": json})})
     said = {"role": _TEXT, "content": _TEXT, "tool_calls": pa.list_(call), "tool_call_id": _TEXT, "name": _TEXT}
@@ -112,6 +107,4 @@ def _stored_call(call: Json) -> Json:
 
 _TEXT = pa.string()
 _IDS, _MASK, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.int8()), pa.list_(pa.float64())
-_TURNS = pa.list_(
-    pa.struct({"input_ids": _IDS, "loss_mask": _MASK, "logprobs": _NUMBERS, "continues": pa.bool_()}),
-)
+_TURNS = pa.list_(pa.struct({"input_ids": _IDS, "loss_mask": _MASK, "logprobs": _NUMBERS, "continues": pa.bool_()}))

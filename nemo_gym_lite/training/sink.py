@@ -16,11 +16,7 @@ Write = Callable[[Json], object]
 
 @contextmanager
 def open_sink(path: Path, kind: str) -> Iterator[Write]:
-    """A function that writes rows; the file takes its name when the block ends well.
-
-    Args:
-        path: `.jsonl` or `.parquet`.
-        kind: Which columns Parquet gets.
+    """A function that writes rows; the file takes its name when the block ends well. Parquet gets columns by `kind`.
 
     Raises:
         ConfigError: The ending is another, or pyarrow is missing.

@@ -2,9 +2,7 @@
 
 import random
 
-import pytest
-
-from nemo_gym_lite.rollouts.projection import Played, project, student
+from nemo_gym_lite.rollouts.projection import Played, project
 
 
 def test_nine_of_ten_intervals_hold_what_the_whole_input_takes():
@@ -40,8 +38,3 @@ def test_repeats_of_a_task_count_as_one_draw():
     assert played.rollouts == 100
     assert played.project("cost_usd", 200) == alone
     assert alone.high - alone.low > alone.total
-
-
-@pytest.mark.parametrize(("freedom", "width"), [(3, 2.353), (5, 2.015), (19, 1.729), (1000, 1.646)])
-def test_the_interval_is_student_s(freedom, width):
-    assert student(freedom) == pytest.approx(width, rel=0.01)
