@@ -34,7 +34,7 @@ _HINTS = (
     ),
     (
         re.compile(r"401 Client Error|GatedRepoError|gated repo", re.IGNORECASE),
-        "the hub asks who you are: set HF_TOKEN in env_vars, and accept the model's licence there",
+        "the hub asks who you are: set `hf_token` in env.yaml, and accept the model's licence there",
     ),
     (
         re.compile(r"RepositoryNotFound|is not a local folder|Can't load the configuration", re.IGNORECASE),
