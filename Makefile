@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help rollouts test check format docs bench soak test-vllm clean
+.PHONY: help rollouts test check format docs bench bench-vllm soak test-vllm clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' Makefile | awk -F ': ' '{ printf "%-16s %s\n", $$1, substr($$0, length($$1) + 3) }'
@@ -39,6 +39,11 @@ docs: $(INSTALLED)  ## write docs/reference from the code
 
 bench: $(INSTALLED)  ## CPU per rollout beside a bare client loop, memory by rows, time to ready
 	$(BIN)/python -m benchmarks.run
+
+bench-vllm: $(INSTALLED)  ## every way to a real engine with a tiny model on the CPU, after make test-vllm (5 minutes)
+	@test -x .venv-vllm/bin/vllm || { echo "make test-vllm installs vLLM first"; exit 1; }
+	$(BIN)/python -m benchmarks.gpu.run --python .venv-vllm/bin/python --shape tiny --in-flight 2 8 --waves 16 \
+	  --prompt-tokens 60 --output-tokens 16 --prefix-tokens 300 --prefix-in-flight 8 --out results/gpu.json
 
 soak: $(INSTALLED)  ## load, dying endpoints, kills and a million rows, with a report in results/soak (45 minutes)
 	$(BIN)/python -m pip install --quiet --editable ".[soak]"

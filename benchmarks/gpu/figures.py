@@ -23,6 +23,9 @@ PLACEMENTS = {
 }
 """How repeats of a prompt are placed on two servers; the first is the yardstick."""
 
+NO_GPUS = "none"
+"""What a report says of a machine without GPUs, which goals are not for."""
+
 GOALS = (("near", "bare", 0.97, 1), ("engine", "offline", 0.90, 256))
 """(way, of which other, at least, from how many in flight)."""
 
@@ -143,7 +146,9 @@ def page(report: Report) -> str:
     parts = [_about(report), _table(report, TITLES, _way_line, _WAY_HEAD)]
     if report.sizes(PLACEMENTS) or any(each.way in PLACEMENTS for each in report.problems):
         parts += [_prefix_about(report), _table(report, PLACEMENTS, _placement_line, _PLACEMENT_HEAD)]
-    return "\n\n".join(part for part in [*parts, "\n".join(goals(report))] if part) + "\n"
+    if report.about.get("GPUs") != NO_GPUS:
+        parts.append("\n".join(goals(report)))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def goals(report: Report) -> list[str]:

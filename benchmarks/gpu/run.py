@@ -19,14 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.figures import PLACEMENTS, TITLES, Figure, Problem, Report, page
+from benchmarks.gpu.figures import NO_GPUS, PLACEMENTS, TITLES, Figure, Problem, Report, page
 from benchmarks.gpu.nvml import GpuWatch
 from benchmarks.gpu.programs import variables
 from benchmarks.gpu.servers import NAME, model_of, serving
-from benchmarks.gpu.settings import engine_arguments, half, parse
+from benchmarks.gpu.settings import CPU_SHAPE, engine_arguments, half, parse
 from benchmarks.gpu.shapes import write_model
 from benchmarks.gpu.ways import Load, Ways
 from benchmarks.gpu.workload import Prompts, requests_for
+from responses_api_models.local_vllm_model.gpus import visible_gpus
 
 _SERVED = ("bare", "near", "served")
 """Ways to one server, which take turns there."""
@@ -57,10 +58,12 @@ class GpuBenchmark:
         self._has_package = found.get("has_nemo_gym_lite", False)
         prompts = Prompts(found.get("words", _WORDS), found.get("template_tokens", 0))
         self._ways = Ways(options.python, self._model, prompts, folder, self._left, gpu)
+        gpus = visible_gpus(os.environ)
         report.about |= {
             "vLLM": found["vllm"],
             "model": options.model or f"{options.shape} shape, dummy weights",
-            "machine": f"{gpu.name or 'no GPU seen'}, {os.cpu_count()} CPUs, {platform.machine()}",
+            "GPUs": f"{len(gpus)} x {gpu.name or 'unknown, as pynvml is not installed'}" if gpus else NO_GPUS,
+            "CPUs": f"{os.cpu_count()} ({platform.machine()})",
             "tokens": f"{options.prompt_tokens} prompt + {options.output_tokens} output",
             "engine arguments": json.dumps(self._engine_args | options.serve_args),
             "repeats": f"{options.repeats} repeats of each prompt of {options.prefix_tokens} tokens",
@@ -199,20 +202,24 @@ class GpuBenchmark:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 if something could not be measured."""
+    """Measure and print; 1 if something could not be measured, 130 if it was interrupted."""
     options = parse(words)
+    if options.shape == CPU_SHAPE:
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # there it compiles C++ in the middle of a request
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that engines are stopped then, too
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     report = Report.read(options.out) if options.out and options.out.exists() else Report()
     report.forget(way for way in [*TITLES, *PLACEMENTS] if way.partition("-")[0] in options.steps)
+    code = 0
     try:
         with tempfile.TemporaryDirectory(prefix="ng-gpu-") as folder, GpuWatch() as gpu:
             GpuBenchmark(options, Path(folder), report, gpu).measure()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; this is what was measured\n")
+        code = 130
     sys.stdout.write(page(report))
-    return 1 if report.problems else 0
+    return code or int(bool(report.problems))
 
 
 if __name__ == "__main__":

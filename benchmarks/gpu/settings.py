@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,10 @@ from benchmarks.gpu.shapes import SHAPES
 STEPS = ("offline", "bare", "near", "served", "engine", "prefix")
 """What can be measured, in the order in which it is."""
 
+CPU_SHAPE = "tiny"
+"""The shape that a CPU build of vLLM serves at once."""
+
+_CPU_ARGUMENTS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 128 * 2**20, "block_size": 32}
 _CONTEXT_STEP = 256
 _MEMORY = 0.9
 
@@ -20,7 +25,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.run", description=__doc__)
     what = parser.add_argument_group("what is measured")
-    what.add_argument("--shape", choices=SHAPES, default="8b", help="a model without weights, made on the spot")
+    what.add_argument("--shape", choices=SHAPES, default="8b", help="a model without weights; tiny for a CPU")
     what.add_argument("--model", help="a folder or a name of the hub, in place of --shape")
     what.add_argument("--steps", type=_steps, default=STEPS, help=f"some of {','.join(STEPS)}")
     what.add_argument("--base-url", default="", help="servers that run already, with commas: none is started")
@@ -41,7 +46,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--out", type=Path, help="JSON file; what it holds already of other steps is kept and shown")
     run.add_argument("--limit-s", type=float, default=900.0, help="longest time of one run or start")
     run.add_argument("--deadline-s", type=float, default=float("inf"), help="time after which nothing is begun")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    options.python = _absolute(shutil.which(options.python) or options.python)
+    if options.model:
+        options.model = _absolute(options.model)
+    return options
 
 
 def engine_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -58,10 +67,10 @@ def engine_arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
     if load_format := options.load_format or (None if options.model else "dummy"):
         ours["load_format"] = load_format
-    if "kv_cache_memory_bytes" not in options.engine_args:
-        ours["gpu_memory_utilization"] = _MEMORY
-    of_user: dict[str, Any] = options.engine_args
-    return ours | of_user
+    if options.shape == CPU_SHAPE and not options.model:
+        ours |= _CPU_ARGUMENTS
+    ours |= options.engine_args
+    return ours if "kv_cache_memory_bytes" in ours else {"gpu_memory_utilization": _MEMORY, **ours}
 
 
 def half(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +78,11 @@ def half(arguments: dict[str, Any]) -> dict[str, Any]:
     if "kv_cache_memory_bytes" in arguments:
         return {**arguments, "kv_cache_memory_bytes": arguments["kv_cache_memory_bytes"] // 2}
     return {**arguments, "gpu_memory_utilization": arguments["gpu_memory_utilization"] / 2}
+
+
+def _absolute(name: str) -> str:
+    """The path if there is one, as programs run in other folders; else the name, as of a model of the hub."""
+    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 def _steps(text: str) -> tuple[str, ...]:
