@@ -20,10 +20,16 @@ _INCIDENTAL = frozenset(
     host port entrypoint name num_workers placement datasets domain description verified verified_url value isolate
     routing deadlines endpoints_file max_concurrent_requests num_concurrent_requests requests_per_minute
     tokens_per_minute verify_pool engine_ports num_replicas executable log_dir start_timeout_s backoff_s restarts
-    hang_s
+    hang_s env_vars vllm_serve_env_vars hf_home
+    tensor_parallel_size pipeline_parallel_size data_parallel_size api_server_count gpu_memory_utilization
+    kv_cache_memory_bytes block_size swap_space cpu_offload_gb max_num_seqs max_num_batched_tokens enforce_eager
+    enable_prefix_caching enable_chunked_prefill
     """.split()  # noqa: SIM905 - as a list it has a line for each word
 )
-"""Settings of a server that say where and how it runs, not what it answers."""
+"""Settings of a server, and arguments of an engine, that say where and how it runs, not what it answers: after an out
+of memory they are lowered, and the run goes on."""
+
+_NESTED = ("engine_args", "vllm_serve_kwargs")
 
 
 class InputEntry(BaseModel, frozen=True):
@@ -96,9 +102,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
 def what_decides(settings: Mapping[str, Any]) -> Json:
     """The settings of a server that decide what it answers: neither addresses nor secrets."""
     return {
-        name: value
+        name: what_decides(value) if name in _NESTED and isinstance(value, Mapping) else value
         for name, value in settings.items()
-        if name not in _INCIDENTAL and not name.endswith(("base_url", "api_key", "headers"))
+        if name.replace("-", "_") not in _INCIDENTAL and not name.endswith(("base_url", "api_key", "headers"))
     }
 
 

@@ -185,3 +185,19 @@ async def test_presets_of_machines_hold_for_it_too(workspace):
     assert "local_vllm_model" not in run.out.partition("config_paths")[0]
     assert "gpu_memory_utilization: 0.95" in run.out
     assert "tool_call_parser: hermes" in run.out
+
+
+async def test_a_run_goes_on_with_less_memory_and_its_files_hold_no_secret(workspace):
+    settings = [f"++{BLOCK}.engine_args.max_num_seqs=64", f"++{BLOCK}.env_vars.HF_TOKEN=hf_private"]
+    first = await workspace.collect(*words("+limit=3", *settings))
+    assert first.code == 0, first.err
+
+    settings[0] = f"++{BLOCK}.engine_args.max_num_seqs=4"
+    again = await workspace.collect(*words(*settings))
+    refused = await workspace.collect(*words(f"++{BLOCK}.engine_args.max_model_len=512", *settings))
+
+    assert again.code == 0, again.err
+    assert len(workspace.rows("rollouts.jsonl")) == TASKS
+    assert "engine_args.max_model_len" in refused.err
+    files = [path for path in workspace.path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"hf_private" in path.read_bytes()]
