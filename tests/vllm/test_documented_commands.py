@@ -1,4 +1,4 @@
-"""The two commands of the user's documents against two vLLM servers, with a model that says what it likes."""
+"""The commands of the user's documents against two vLLM servers, with a model that says what it likes."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.collect.workspace import VLLM, identities
+from tests.vllm.engines import NAME
 from tests.vllm.scripts import OPENAI, data, weather
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -76,3 +77,54 @@ async def test_the_served_agent_plays_through_the_served_model(workspace, engine
                     assert (await reply.json())["reward"] == due
 
     assert [*engines[0].sessions().values(), *engines[1].sessions().values()] == [2, 2]
+
+
+async def test_all_arms_of_a_task_are_played_at_one_server(workspace, engines):
+    run = await workspace.collect(
+        f"+config_paths=[{VLLM},resources_servers/gsm8k/configs/gsm8k.yaml]",
+        "+agent_name=gsm8k_simple_agent",
+        "+input_jsonl_fpath=resources_servers/gsm8k/data/example.jsonl",
+        "+output_jsonl_fpath=results/arms.jsonl",
+        "+limit=32",
+        "+arms_fpath=configs/arms/gsm8k.yaml",
+        "+question_batch_size=8",
+        "+responses_create_params.max_output_tokens=64",
+        timeout_s=300,
+    )
+
+    assert run.code == 0, run.err
+    rows = workspace.rows("results/arms.jsonl")
+    arms = ("plain", "careful", "restated", "bare")
+    assert sorted((row["_ng_task_index"], row["arm"]) for row in rows) == sorted(
+        (task, arm) for task in range(32) for arm in arms
+    )
+    first, second = ({session.partition("-")[0] for session in engine.sessions()} for engine in engines)
+    assert first
+    assert second
+    assert not first & second
+    assert len(first | second) == 32
+
+
+async def test_policy_and_judge_have_servers_of_their_own(workspace, engines):
+    policy, judge = engines
+    workspace.write(
+        "env.yaml",
+        "".join(
+            f"{who}_base_url: {engine.base_url}\n{who}_api_key: EMPTY\n{who}_model_name: {NAME}\n"
+            for who, engine in (("policy", policy), ("judge", judge))
+        ),
+    )
+
+    run = await workspace.collect(
+        "+config_paths=[configs/vllm_with_judge.yaml]",
+        "+agent_name=equivalence_llm_judge_simple_agent",
+        "+input_jsonl_fpath=resources_servers/equivalence_llm_judge/data/example.jsonl",
+        "+output_jsonl_fpath=results/judged.jsonl",
+        "+responses_create_params.max_output_tokens=32",
+        timeout_s=300,
+    )
+
+    assert run.code == 0, run.err
+    assert len(workspace.rows("results/judged.jsonl")) == len(data("equivalence_llm_judge"))
+    assert policy.completed() == len(data("equivalence_llm_judge"))
+    assert judge.completed() > 0
