@@ -70,6 +70,15 @@ class Collection:
             metrics=RunMetrics(request.tasks_by_agent),
         )
         self._playing: Playing | None = None
+        self._warming: asyncio.Task[list[str]] | None = None
+        self._stopped = False
+
+    def owes(self) -> bool:
+        """Whether anything is left to play, for which an engine would be loaded."""
+        output, request = self.output, self.request
+        if output.done.rows < request.rollouts:
+            return True
+        return next(owed_specs(request, output.done, output.manifest, Tally(request.rollouts)), None) is not None
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 from nemo_gym_lite.arms.affinity import with_tasks_together
@@ -26,6 +26,7 @@ from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.worker import Setup
 from nemo_gym_lite.rollouts.workers import WorkerCrew
+from nemo_gym_lite.routing.engine_metrics import OwnEngine
 from nemo_gym_lite.serving.client import open_http
 from nemo_gym_lite.serving.exporter import Exporter
 from nemo_gym_lite.serving.launcher import Launcher
@@ -60,7 +61,7 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
         collection = Collection(request, asked, config, account(options, placed))
         stack.callback(collection.close)
-        started = await _start(stack, placed, neighbours, clients)
+        started = await _start(stack, placed, neighbours, clients.engines() if collection.owes() else ())
         if not scored:
             await refuse_what_cannot_wait(clients.resources, "verify=deferred")
         for line in await silent_upstreams([seat.model for seat in placed if seat.model and seat.model_near], http):
@@ -87,13 +88,13 @@ def _refuse_workers_without_engine(options: CollectOptions, clients: Clients) ->
 
 
 async def _start(
-    stack: AsyncExitStack, placed: Sequence[Seat], neighbours: Neighbours, clients: Clients
+    stack: AsyncExitStack, placed: Sequence[Seat], neighbours: Neighbours, engines: Iterable[OwnEngine]
 ) -> Sequence[ServerInstance]:
     """Start what rollouts need and nobody runs yet; returns the servers among it, which end with the stack."""
     started = [] if neighbours.running else processes(placed, neighbours.servers)
     if started:
         await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
-    for engine in clients.engines():
+    for engine in engines:
         await stack.enter_async_context(engine)
     return started
 

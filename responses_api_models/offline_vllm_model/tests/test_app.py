@@ -65,7 +65,11 @@ async def test_rollouts_are_played_without_a_server_and_the_engine_ends_with_the
     assert "engine of policy_model: ready" in run.err
     assert "Starting to load model" in (workspace.path / "results/vllm_logs/policy_model.log").read_text()
     assert not [line for line in run.err.splitlines() if "Warning" in line or "Traceback" in line]
-    await until_gone(pids(workspace))
+    [pid] = pids(workspace)
+    await until_gone([pid])
+    again = await workspace.collect(*words(f"++{BLOCK}.engine_args.max_num_seqs=4"))
+    assert again.code == 0
+    assert pids(workspace) == [pid], "nothing was left to play"
 
 
 async def test_an_engine_that_dies_is_loaded_again_and_no_rollout_is_lost(workspace):
