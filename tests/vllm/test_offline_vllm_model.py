@@ -97,6 +97,23 @@ async def test_greedy_rows_are_those_of_a_served_engine_and_nothing_listens(work
     assert not listening
 
 
+async def test_an_engine_that_is_killed_is_loaded_again_and_no_row_is_lost(workspace):
+    command = await offline(workspace, *words(workspace, "offline_vllm_model", "killed"))
+    finished = asyncio.create_task(command.communicate())
+    while len(workspace.rows("killed.jsonl")) < 10:
+        assert not finished.done(), finished.result()[1].decode()
+        await asyncio.sleep(0.1)
+
+    [core] = [child for child in psutil.Process(command.pid).children() if "EngineCore" in child.name()]
+    core.kill()
+    _, said = await finished
+
+    assert command.returncode == 0, said.decode()
+    assert b"restart 1 of 5" in said
+    rows = workspace.rows("killed.jsonl")
+    assert len(rows) == len(set(identities(rows))) == TASKS * ARMS
+
+
 def ports_of(process):
     """Ports on which a process listens."""
     try:
