@@ -4,12 +4,16 @@ Whoever plays an episode puts it into `CURRENT`; what happens further down the l
 endpoint there, without knowing who reads it.
 """
 
+from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 
 MODEL = "model"
 """Stage of an episode that waits for its model."""
+
+LEAVE = "leave"
+"""What it waits for as long as its call has not gone to any endpoint: limits hold it back, or all of them rest."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,7 +51,7 @@ def at_turn() -> None:
     episode = CURRENT.get()
     if episode is not None:
         episode.turns += 1
-        episode.stage = MODEL
+        episode.stage, episode.endpoint = MODEL, None
 
 
 def at_endpoint(base_url: str | None) -> None:
@@ -78,6 +82,10 @@ class Episodes:
     def oldest(self, count: int) -> list[Episode]:
         """The `count` that have been playing for longest, or all if there are fewer."""
         return list(islice(self._playing, count))
+
+    def stages(self) -> Counter[str]:
+        """How many wait for what: `leave`, `model` or another stage."""
+        return Counter(LEAVE if each.stage == MODEL and not each.endpoint else each.stage for each in self._playing)
 
     def __len__(self) -> int:
         return len(self._playing)

@@ -24,6 +24,7 @@ MAX_LINES = {
     "sandbox": 1_050,
     "agents": 400,
     "arms": 450,
+    "bottleneck": 680,
     "training": 720,
     "": 4_300,
 }
@@ -48,6 +49,7 @@ FLOORS = {
         arms.template arms.arm arms.comparison arms.metrics arms.options
         rollouts.shards rollouts.columns
         datasets.statistics datasets.conflicts
+        bottleneck.loop_time bottleneck.observations bottleneck.looks bottleneck.verdict
         training.conversation training.rollout training.columns training.group_index training.options
         """,
     2: """
@@ -69,7 +71,7 @@ FLOORS = {
         base_responses_api_agent routed_model agents
         """,
     4: """
-        rollouts arms serving rollout_collection
+        rollouts arms serving rollout_collection bottleneck
         """,
     5: "cli",
 }

@@ -40,6 +40,8 @@ def _report(request: Request, outcome: Outcome) -> int:
     tally, files = outcome.tally, request.files
     rate = tally.delivered / max(outcome.elapsed_s, 1e-9)
     say(f"{tally.delivered} rollouts in {outcome.elapsed_s:.1f} s ({rate:.1f}/s), {tally.kept} kept from before")
+    if outcome.held_back:
+        say(str(outcome.held_back))
     for agent, metrics in outcome.key_metrics.items():
         shown = ", ".join(f"{name}={value:.4g}" for name, value in _flat(metrics).items())
         say(f"{agent}: {shown}")

@@ -1,5 +1,6 @@
 """One run from its options to its files: what is owed is played, what was played is summed up."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 import aiohttp
 from prometheus_client.core import Metric
 
+from nemo_gym_lite.bottleneck.verdict import Verdict
+from nemo_gym_lite.bottleneck.witness import PATIENCE
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.rollouts.budget import Budget, Spent
 from nemo_gym_lite.rollouts.connect import Clients
@@ -20,6 +23,8 @@ from nemo_gym_lite.rollouts.progress import Tally, say
 from nemo_gym_lite.rollouts.record import open_manifest
 from nemo_gym_lite.rollouts.request import Request
 from nemo_gym_lite.rollouts.ticker import Ticker
+from nemo_gym_lite.routed_model import RoutedModelClient
+from nemo_gym_lite.routing.warm_up import forget_calls, warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Outcome:
         key_metrics: By agent, the flat averages.
         elapsed_s: Seconds from the first spec to the last line.
         budget: Which budget stopped it, in words; None if none did.
+        held_back: What held throughput back, None if the run was too short to tell.
     """
 
     tally: Tally
@@ -39,6 +45,7 @@ class Outcome:
     key_metrics: dict[str, Json]
     elapsed_s: float
     budget: str | None = None
+    held_back: Verdict | None = None
 
 
 class Collection:
@@ -82,6 +89,9 @@ class Collection:
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""
+        self._stopped = True
+        if self._warming is not None:
+            self._warming.cancel()
         if self._playing is not None:
             self._playing.stop()
 
@@ -94,7 +104,7 @@ class Collection:
         return () if self._playing is None else self._playing.families()
 
     async def run(self, crew: Crew, clients: Clients, ticker: Ticker, http: aiohttp.ClientSession) -> Outcome:
-        """Play what is owed, then write metrics and manifest.
+        """Warm up, play what is owed, then write metrics and manifest.
 
         Args:
             crew: Who plays.
@@ -106,19 +116,42 @@ class Collection:
             OutputError: A file could not be written; what was written before is kept.
         """
         output, options = self.output, self.request.options
+        if options.warmup_requests and output.done.rows < self.request.rollouts:
+            await self._warm_up(clients)
         output.begin()
         self._playing = playing = self._prepare(crew, clients.endpoints, ticker)
+        if self._stopped:
+            playing.stop()
 
         async def sum_up() -> dict[str, Json]:
             await crew.close()  # its memory goes before the metrics are computed, and its CPU can be counted
             return {} if options.disable_aggregation else await write_all_metrics(output.files, output.metrics, clients)
 
         ended = await playing.run_to_the_manifest(http, sum_up)
-        return Outcome(output.tally, ended.interrupted, ended.key_metrics, ended.elapsed_s, playing.used_up)
+        return Outcome(
+            output.tally, ended.interrupted, ended.key_metrics, ended.elapsed_s, playing.used_up, ended.held_back
+        )
 
     def close(self) -> None:
         """Release the output."""
         self.output.close()
+
+    async def _warm_up(self, clients: Clients) -> None:
+        """What it asks is in no row, budget or count."""
+        models, asked = list(clients.models.values()), self.request.options.responses_create_params
+        if not models:
+            say("warning: nothing is warmed up, as every agent plays in a server of its own")
+            return
+        named = {"model": asked["model"]} if "model" in asked else {}
+        self._warming = asyncio.create_task(warm_up(models, self.request.options.warmup_requests, named))
+        try:
+            say("\n".join(await self._warming))
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+        for model in models:
+            if isinstance(model, RoutedModelClient):
+                forget_calls(model.router)
 
     def _prepare(self, crew: Crew, endpoints: int, ticker: Ticker) -> Playing:
         output, options = self.output, self.request.options
@@ -126,7 +159,13 @@ class Collection:
             output,
             owed_specs(self.request, output.done, output.manifest, output.tally),
             crew,
-            PlaySettings(options.num_samples_in_parallel, options.num_workers, options.drain_s, options.watchdog_s),
+            PlaySettings(
+                options.num_samples_in_parallel,
+                options.num_workers,
+                options.drain_s,
+                options.watchdog_s,
+                patience=PATIENCE,
+            ),
             budget=Budget(
                 options.max_cost_usd,
                 options.max_total_tokens,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from nemo_gym_lite.bottleneck.loop_time import loop_time
 from nemo_gym_lite.clients import ModelClient
 from nemo_gym_lite.rollouts.line import Line
 from nemo_gym_lite.rollouts.plan import Spec
@@ -48,6 +49,7 @@ class LocalCrew:
         self._player = player
         self._models = {name: model for name, model in models.items() if isinstance(model, RoutedModelClient)}
         self._ticker = ticker
+        self._began = loop_time()
         self.play = player.play
         own = (model.engine for model in self._models.values() if model.engine is not None)
         self.engines: Mapping[str, OwnEngine] = {engine.base_url: engine for engine in own}
@@ -59,6 +61,8 @@ class LocalCrew:
             endpoints={name: list(model.router.pool.snapshot()) for name, model in self._models.items()},
             oldest=[EpisodeSnapshot.of(episode, now_s) for episode in self._player.episodes.oldest(OLDEST)],
             loop_lag_s=self._ticker.lag_s,
+            stages=self._player.episodes.stages(),
+            loop=loop_time().since(self._began),
         )
         for model in self._models.values():
             vitals.calls.merge(model.router.stats)

@@ -41,6 +41,9 @@ class CollectOptions(ArmOptions, BaseModel):
     num_workers: Annotated[
         PositiveInt, Field(description="processes that play rollouts; 1 plays them in the collector itself")
     ] = 1
+    warmup_requests: Annotated[
+        int, Field(ge=0, description="small requests that every endpoint gets its share of before the clock starts")
+    ] = 0
     responses_create_params: Annotated[
         dict[str, Any],
         Field(description="laid over each row's own, for instance +responses_create_params.temperature=0.3"),

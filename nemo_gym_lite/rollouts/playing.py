@@ -9,6 +9,8 @@ from typing import Literal
 import aiohttp
 from prometheus_client.core import Metric
 
+from nemo_gym_lite.bottleneck.verdict import Verdict
+from nemo_gym_lite.bottleneck.witness import Load, Patience, Witness
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import GymError, OutputError
 from nemo_gym_lite.rollouts.budget import Budget
@@ -39,6 +41,7 @@ class PlaySettings:
         drain_s: Seconds that rollouts in flight get after a first Ctrl-C.
         watchdog_s: Seconds without a finished rollout after which the oldest are named.
         what: What the display calls it.
+        patience: How long to look at what holds the run back before it is told; None never tells.
     """
 
     concurrency: int | Literal["auto"] = "auto"
@@ -46,6 +49,7 @@ class PlaySettings:
     drain_s: float = 30.0
     watchdog_s: float = 60.0
     what: str = "Collecting rollouts"
+    patience: Patience | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,13 @@ class Ended:
         key_metrics: By agent, the flat averages.
         interrupted: Whether it was stopped before everything was played.
         elapsed_s: Seconds from the first spec to the last line.
+        held_back: What held throughput back, None if it played for too short a time to tell.
     """
 
     key_metrics: dict[str, Json]
     interrupted: bool
     elapsed_s: float
+    held_back: Verdict | None = None
 
 
 class Playing:
@@ -92,7 +98,8 @@ class Playing:
     ) -> None:
         self._output, self._crew, self._budget, self._ticker = output, crew, budget, ticker
         self.used_up: str | None = None
-        self._what = settings.what
+        self._settings = settings
+        self._held_back: Callable[[], Verdict | None] = lambda: None
         self._auto = settings.concurrency == "auto"
         most = most_in_flight(settings.concurrency, output.tally.total, settings.workers)
         self._admission = Admission(endpoints, most)
@@ -120,7 +127,7 @@ class Playing:
             OutputError: A line could not be written; what was written before is whole.
             ConfigError: The input changed under the run.
         """
-        progress = Progress(self._output.tally, what=self._what)
+        progress = Progress(self._output.tally, what=self._settings.what)
         self._ticker.every(0.25, progress.show)
         self._ticker.every(0.25, self._look_at_budget)
         self._ticker.every(1.0, self._output.sink.sync_aside)
@@ -129,6 +136,17 @@ class Playing:
         duties = [self._ticker.run()]
         if self._auto:
             duties.append(Steering(self._admission, self._crew, self._collector, http).run())
+        if self._settings.patience is not None:
+            witness = Witness(
+                self._crew,
+                self._load,
+                http,
+                auto=self._auto,
+                workers=self._settings.workers,
+                patience=self._settings.patience,
+            )
+            self._held_back = witness.verdict
+            duties.append(witness.run())
         if self._collector.owes_more():
             self._look_at_budget()  # an earlier run may have used it up
         try:
@@ -161,7 +179,7 @@ class Playing:
             raise
         interrupted = self.stopped_short()
         output.finish("interrupted" if interrupted else "finished", elapsed_s, self.history)
-        return Ended(key_metrics, interrupted, elapsed_s)
+        return Ended(key_metrics, interrupted, elapsed_s, self._held_back())
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""
@@ -177,7 +195,8 @@ class Playing:
 
     def history(self) -> Json:
         """The speed over time, up to now."""
-        return self._watch.history()
+        held_back = self._held_back()
+        return self._watch.history() | ({"held_back": held_back.as_json()} if held_back else {})
 
     def table(self) -> str:
         """What goes on now, as lines for a terminal."""
@@ -186,6 +205,11 @@ class Playing:
     def families(self) -> Iterable[Metric]:
         """The run as Prometheus metrics."""
         return self._watch.families()
+
+    def _load(self) -> Load:
+        tally = self._output.tally
+        begins = not self._collector.stopped_early and tally.left > tally.in_flight
+        return Load(tally.in_flight, tally.limit, begins)
 
     def _observe(self, line: Line) -> None:
         self._output.observe(line)

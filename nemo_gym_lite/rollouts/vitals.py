@@ -1,9 +1,11 @@
 """How a run is doing at one moment: plain data that a worker sends, the collector adds up and the displays read."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from nemo_gym_lite.bottleneck.loop_time import NO_TIME, LoopTime
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.episode import MODEL, Episode
 from nemo_gym_lite.routing.call_stats import CallStats
@@ -55,12 +57,16 @@ class Vitals:
         calls: Model calls since the run began.
         oldest: The episodes that have been playing for longest, oldest first.
         loop_lag_s: Longest time, in seconds, that the event loop of a process was lately not free.
+        stages: How many episodes wait for what.
+        loop: What the event loops had to do since they began to play, all added up.
     """
 
     endpoints: dict[str, list[EndpointSnapshot]] = field(default_factory=dict)
     calls: CallStats = field(default_factory=CallStats)
     oldest: list[EpisodeSnapshot] = field(default_factory=list)
     loop_lag_s: float = 0.0
+    stages: Counter[str] = field(default_factory=Counter)
+    loop: LoopTime = NO_TIME
 
     def as_json(self) -> Json:
         """As it goes from a worker to the collector."""
@@ -69,6 +75,8 @@ class Vitals:
             "calls": self.calls.as_json(),
             "oldest": [asdict(each) for each in self.oldest],
             "loop_lag_s": self.loop_lag_s,
+            "stages": self.stages,
+            "loop": list(self.loop),
         }
 
     @classmethod
@@ -79,6 +87,8 @@ class Vitals:
             CallStats.of_json(data["calls"]),
             [EpisodeSnapshot(**each) for each in data["oldest"]],
             data["loop_lag_s"],
+            Counter(data["stages"]),
+            LoopTime(*data["loop"]),
         )
 
 
@@ -94,6 +104,8 @@ def merged(parts: Iterable[Vitals]) -> Vitals:
         whole.calls.merge(part.calls)
         whole.oldest += part.oldest
         whole.loop_lag_s = max(whole.loop_lag_s, part.loop_lag_s)
+        whole.stages += part.stages
+        whole.loop = whole.loop.plus(part.loop)
     whole.endpoints = {model: list(urls.values()) for model, urls in by_url.items()}
     whole.oldest = sorted(whole.oldest, key=lambda episode: -episode.age_s)[:OLDEST]
     return whole
