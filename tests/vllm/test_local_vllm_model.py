@@ -1,13 +1,17 @@
-"""`ng_run` starts two vLLM servers itself, and a run goes on while one of them is killed and started again."""
+"""`ng_run` starts two vLLM servers itself, and runs go on while one is killed and the other hangs."""
 
 import asyncio
 import json
+import os
 import signal
 import urllib.request
 
 import psutil
 import pytest
+import yaml
 
+from nemo_gym_lite.config.roots import INSTALL_ROOT
+from responses_api_models.local_vllm_model.arguments import known_flags, unknown_arguments
 from tests.collect.workspace import Workspace, identities
 from tests.vllm.engines import ENVIRONMENT, MODEL, NOT_INHERITED, VENV
 from tests.vllm.scripts import data
@@ -27,6 +31,11 @@ ENGINE_ARGS = {
 }
 ENVIRONMENTS = ("simple_weather", "gsm8k")
 REPEATS = 6
+HANG_S = 12.0
+DOCUMENTED = {
+    *("tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "max_num_batched_tokens", "max_num_seqs"),
+    *("dtype", "enable_prefix_caching", "enable_chunked_prefill", "enforce_eager", "swap_space", "tool_call_parser"),
+}
 
 
 @pytest.fixture
@@ -37,6 +46,7 @@ def workspace(tmp_path, monkeypatch):
     settings = {
         "model": str(MODEL),
         "num_replicas": 2,
+        "hang_s": HANG_S,
         "executable": str(VENV / "bin/vllm"),
         "engine_args": ENGINE_ARGS,
         "env_vars": {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"},
@@ -87,7 +97,15 @@ async def collected(workspace, head, name, output):
     return rows
 
 
-async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(workspace, started_engines):
+def freeze_core(engine):
+    """Stop what holds the model; the engine goes on to answer that it is healthy."""
+    cores = [child for child in engine.children(recursive=True) if child.name().startswith("VLLM::")]
+    assert cores
+    for core in cores:
+        core.send_signal(signal.SIGSTOP)
+
+
+async def test_no_row_is_lost_when_a_replica_is_killed_or_hangs_and_both_are_started_again(workspace, started_engines):
     async with ng_run(workspace, "all.yaml", ready_s=400) as head:
         engines = started_engines()
         assert len(engines) == 2
@@ -102,10 +120,33 @@ async def test_no_row_is_lost_when_a_replica_is_killed_which_is_then_used_again(
             while victim not in started_engines() or not await asyncio.to_thread(answers, victim):
                 await asyncio.sleep(0.5)
         assert started_engines()[victim].pid != engines[victim].pid
+        other = max(engines)
+        assert finished(other) > 0
+        freeze_core(engines[other])
+        assert answers(other)
         weather = await collected(workspace, head, "simple_weather", "weather")
         assert len(weather) == len(data("simple_weather")) * REPEATS
-        assert all(finished(port) > 0 for port in engines)
+        assert finished(victim) > 0
+        async with asyncio.timeout(60):
+            while other not in started_engines() or started_engines()[other].pid == engines[other].pid:
+                await asyncio.sleep(0.5)
     assert not started_engines()
+
+
+async def test_arguments_of_presets_and_guides_are_known(workspace):
+    variables = {**os.environ, **ENVIRONMENT}
+    known = await known_flags(str(VENV / "bin/vllm"), variables)
+    presets = [yaml.safe_load(path.read_text()) for path in sorted((INSTALL_ROOT / "configs/hardware").glob("*.yaml"))]
+
+    used = {name for preset in presets for name in find_arguments(preset)}
+
+    assert "max_num_seqs" in used
+    assert unknown_arguments(dict.fromkeys(used), known) == []
+    assert unknown_arguments(dict.fromkeys(DOCUMENTED), known) == ["swap_space"]
+
+
+def find_arguments(preset):
+    return preset["policy_model"]["responses_api_models"]["local_vllm_model"]["engine_args"]
 
 
 async def test_why_an_engine_cannot_start_is_told(workspace, started_engines):

@@ -135,27 +135,15 @@ async def test_a_start_that_is_broken_off_leaves_no_engine(folder, monkeypatch):
     assert (folder / "results/vllm_logs/policy_model_replica_1.log").exists()
 
 
-@pytest.mark.parametrize(
-    ("word", "wanted"),
-    [
-        ("engine_args.swap_space=4", ("does not know", "`swap_space`")),
-        ("engine_args.api_key=sk-1", ("engine_args names api_key",)),
-        ("engine_args.max_model_length=4", ("does not know", "`max_model_length`")),
-        ("engine_args.port=4", ("engine_args names port",)),
-        ("num_replicas=5", ("5 x 1 GPUs", "4,5,6,7")),
-        ("executable=/nowhere/vllm", ("/nowhere/vllm", "is no program")),
-    ],
-)
-async def test_what_cannot_work_is_told_before_an_engine_starts(folder, word, wanted):
-    _, launcher = launcher_of(folder, [], word)
+async def test_what_cannot_work_is_told_before_an_engine_starts(folder):
+    _, launcher = launcher_of(folder, [], "engine_args.swap_space=4")
 
     with pytest.raises(ServerStartError) as caught:
         async with launcher:
             pass
 
-    for part in wanted:
-        assert part in caught.value.message
-    assert caught.value.hint
+    assert "does not know `swap_space`" in caught.value.message
+    assert "take them out of engine_args; newer versions of vLLM compute again" in caught.value.hint
     assert not (folder / "pids").exists()
 
 

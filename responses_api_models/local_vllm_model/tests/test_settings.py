@@ -7,6 +7,7 @@ from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.config.masking import mask_secrets
 from nemo_gym_lite.config.roots import INSTALL_ROOT
 from nemo_gym_lite.config.short_forms import SETTINGS
+from nemo_gym_lite.errors import ConfigError
 from responses_api_models.local_vllm_model.app import LocalVLLMModelConfig, plans
 from responses_api_models.local_vllm_model.gpus import gpus_per_replica
 from responses_api_models.local_vllm_model.tests.composing import (
@@ -39,6 +40,23 @@ async def test_arguments_of_the_engine_reach_its_command_line(folder):
     line = " ".join(plan.command)
     assert line.endswith(wanted), line
     assert line.endswith(plan.log.read_text().rpartition("vllm serve ")[2].strip())
+
+
+@pytest.mark.parametrize(
+    ("word", "message", "hint"),
+    [
+        ("engine_args.max_model_length=4", "does not know `max_model_length`", "did you mean `max_model_len`"),
+        ("engine_args.swap-space=4", "does not know `swap-space`", "take them out"),
+        ("engine_args.port=4", "engine_args names port", "`engine_ports:`"),
+        ("engine_args.api_key=sk-1", "engine_args names api_key", "`api_key:` beside engine_args"),
+        ("num_replicas=5", "5 x 1 GPUs are needed .* 4,5,6,7", "lower num_replicas"),
+        ("executable=/nowhere/vllm", "executable '/nowhere/vllm' is no program", "pip install vllm"),
+    ],
+)
+async def test_what_cannot_work_is_said_with_what_to_do(folder, word, message, hint):
+    with pytest.raises(ConfigError, match=message) as caught:
+        await plans_of(folder, word)
+    assert hint in caught.value.hint
 
 
 async def test_the_short_form_leads_to_the_same_command_line(folder):
