@@ -22,5 +22,8 @@ JUDGE_ERROR = "_ng_failure_judge_error"
 FAILURE_TERMINAL = "_ng_failure_terminal"
 """Another try would fail in the same way."""
 
+CONTIGUOUS = "token_ids_contiguous"
+"""Of a rollout with token ids, whether each turn's prompt begins with all tokens of the turn before it."""
+
 NO_PERSIST = "_ng_no_persist"
 """The environment asks not to keep the rollout."""

@@ -23,7 +23,7 @@ from nemo_gym_lite.dialects.token_turns import token_ids_contiguous
 from nemo_gym_lite.errors import FailedCallError
 from nemo_gym_lite.openai_utils import NeMoGymResponseCreateParamsNonStreaming
 from nemo_gym_lite.rollout_correlation import rollout_context
-from nemo_gym_lite.row_fields import TASK_INDEX
+from nemo_gym_lite.row_fields import CONTIGUOUS, TASK_INDEX
 from nemo_gym_lite.server_utils import get_first_server_config_dict, get_global_aiohttp_client
 from nemo_gym_lite.serving.asgi import wants_played
 from nemo_gym_lite.serving.calls import json_object, require
@@ -87,9 +87,9 @@ class EpisodeLoop:
 
 
 def _flagged(played: Json) -> Json:
-    """Say of a rollout with token ids whether its turns are one sequence: `token_ids_contiguous`."""
+    """Say of a rollout with token ids whether its turns are one sequence."""
     contiguous = token_ids_contiguous((played.get("response") or {}).get("output") or ())
-    return played if contiguous is None else {**played, "token_ids_contiguous": contiguous}
+    return played if contiguous is None else {**played, CONTIGUOUS: contiguous}
 
 
 class PlayingAgent(SimpleResponsesAPIAgent):

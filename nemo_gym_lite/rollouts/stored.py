@@ -10,10 +10,13 @@ from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.files import parse_row, read_rows
 from nemo_gym_lite.rollouts.fingerprints import FingerprintSet, FingerprintTable
 from nemo_gym_lite.rollouts.plan import Spec, agent_name_of, identity
-from nemo_gym_lite.row_fields import KEY, ROLLOUT_INDEX, TASK_INDEX
+from nemo_gym_lite.row_fields import CONTIGUOUS, KEY, ROLLOUT_INDEX, TASK_INDEX
 
 REWARD_BEFORE = "reward_before"
 """Field of a scored row: the reward that it had when it was stored."""
+
+OF_THE_PLAY = ("usage", CONTIGUOUS)
+"""Fields of a row that say how its rollout was played, which a check is not told and does not change."""
 
 _SIDECAR = "_failures"
 
@@ -103,7 +106,8 @@ def _delivered_beside(path: Path) -> FingerprintSet:
 def _spec(row: Json) -> Spec | None:
     """A stored row as a spec, None if it is not labelled as ours are.
 
-    What a row holds before its `response` is the task as asked; what follows is a verdict, which will be another.
+    What a row holds before its `response` is the task as asked; what follows is a verdict, which will be another, but
+    for what the rollout itself comes to (`OF_THE_PLAY`).
     """
     key, task, index, agent = row.get(KEY), row.get(TASK_INDEX), row.get(ROLLOUT_INDEX), agent_name_of(row)
     if not isinstance(key, str) or not isinstance(task, int) or not isinstance(index, int) or agent is None:
@@ -113,9 +117,7 @@ def _spec(row: Json) -> Spec | None:
         if name == "response":
             break
         kept[name] = value
-    for name in ("response", "usage"):
-        if name in row:
-            kept[name] = row[name]
+    kept |= {name: row[name] for name in ("response", *OF_THE_PLAY) if name in row}
     if "reward" in row:
         kept[REWARD_BEFORE] = row["reward"]
     return Spec(kept, key, task, index, agent, identity(key, index))

@@ -25,7 +25,7 @@ from nemo_gym_lite.rollouts.player import Player
 from nemo_gym_lite.rollouts.playing import Playing, PlaySettings
 from nemo_gym_lite.rollouts.progress import Tally, say
 from nemo_gym_lite.rollouts.record import open_manifest_of
-from nemo_gym_lite.rollouts.stored import REWARD_BEFORE, Stored
+from nemo_gym_lite.rollouts.stored import OF_THE_PLAY, REWARD_BEFORE, Stored
 from nemo_gym_lite.rollouts.ticker import Ticker
 from nemo_gym_lite.rollouts.verify_options import VerifyOptions
 
@@ -42,7 +42,7 @@ class StoredAgent:
 
     async def run(self, row: Json) -> Json:
         """The verdict over a row, which is the task as asked and its `response`."""
-        asked = {name: value for name, value in row.items() if name not in ("usage", REWARD_BEFORE)}
+        asked = {name: value for name, value in row.items() if name not in (*OF_THE_PLAY, REWARD_BEFORE)}
         at_stage("verify")
         return await self._resources.open(uuid4().hex).verify(asked)
 

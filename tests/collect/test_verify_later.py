@@ -73,7 +73,7 @@ async def test_scoring_again_sets_old_and_new_reward_side_by_side(user):
     rows = user.rows("x.jsonl")
     truth = dict(zip(identities(rows), (row["reward"] for row in rows), strict=True))
     for row in rows[:5]:
-        row |= {"reward": 1.0 - row["reward"], "extracted_answer": "stale"}
+        row |= {"reward": 1.0 - row["reward"], "extracted_answer": "stale", "token_ids_contiguous": False}
     user.write("x.jsonl", "".join(orjson.dumps(row).decode() + "\n" for row in rows))
 
     ended = await user.run("verify_rollouts", *verifying("x.jsonl", "y.jsonl"))
@@ -83,7 +83,9 @@ async def test_scoring_again_sets_old_and_new_reward_side_by_side(user):
     assert f"of 20 that had a reward, {ups} went up, {5 - ups} went down, 15 stayed" in ended.err
     assert {identity: row["reward"] for identity, row in scored.items()} == truth
     for row in rows:
-        assert scored[row["_ng_key"], row["_ng_rollout_index"]]["reward_before"] == row["reward"]
+        again = scored[row["_ng_key"], row["_ng_rollout_index"]]
+        assert again["reward_before"] == row["reward"]
+        assert again.get("token_ids_contiguous") == row.get("token_ids_contiguous")  # it was played as it was
     assert not any(row["extracted_answer"] == "stale" for row in scored.values())
     (metrics,) = user.json("y_aggregate_metrics.json")
     assert metrics["agent_metrics"]["mean/reward"] == sum(truth.values()) / 20
