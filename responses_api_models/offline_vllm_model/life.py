@@ -105,16 +105,23 @@ class Life(threading.Thread):
 
 @contextmanager
 def _children_begin_with(script: Path, log: Path) -> Iterator[None]:
-    """Let processes that `multiprocessing` spawns meanwhile begin with a script of ours."""
-    words = [sys.executable, "-I", "-S", str(script), str(log), str(os.getpid()), sys.executable]
-    resource_tracker.ensure_running()  # which is the collector's, and stays when the engine ends
+    """Let processes that `multiprocessing` spawns meanwhile begin with a script of ours, and write to the log."""
     before = multiprocessing.spawn.get_executable()
     with tempfile.TemporaryDirectory(prefix="nemo_gym_engine_") as folder:
-        starter = Path(folder) / "python"
-        starter.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-        starter.chmod(stat.S_IRWXU)
-        multiprocessing.spawn.set_executable(str(starter))
         try:
+            # its tracker is the collector's, and stays when the engine ends
+            tracker = _starter(Path(folder, "tracker"), [sys.executable], f"2>>{shlex.quote(str(log))}")
+            multiprocessing.spawn.set_executable(tracker)
+            resource_tracker.ensure_running()
+            words = [sys.executable, "-I", "-S", str(script), str(log), str(os.getpid()), sys.executable]
+            multiprocessing.spawn.set_executable(_starter(Path(folder, "engine"), words))
             yield
         finally:
             multiprocessing.spawn.set_executable(before)
+
+
+def _starter(path: Path, words: Sequence[str], redirection: str = "") -> str:
+    """Write a program that is `words` with its own arguments after them."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@" {redirection}\n')
+    path.chmod(stat.S_IRWXU)
+    return str(path)

@@ -145,7 +145,7 @@ async def test_an_engine_that_takes_too_long_is_given_up(workspace):
     run = await workspace.collect(*words(f"++{BLOCK}.start_timeout_s=1"))
 
     assert run.code == 1
-    assert "was not ready within 1 s, it was loading the model" in run.err
+    assert "was not ready within 1 s, it was " in run.err
     await until_gone(pids(workspace))
 
 
