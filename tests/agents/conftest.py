@@ -133,42 +133,49 @@ async def serving(app):
 
 
 class World:
-    """The loop over a scripted model and a counting environment; `agent` is it, near or far."""
+    """An agent's loop over a scripted model and an environment, here a counting one; `agent` is it, near or far."""
 
-    def __init__(self, side, http, stack):
+    agent_class, config_class, loop_class = SimpleAgent, SimpleAgentConfig, SimpleAgentLoop
+
+    def __init__(self, side, http, stack, environment_class=Counter):
         self._side, self._http, self._stack = side, http, stack
         client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict={})
         config = BaseResponsesAPIModelConfig(**BLOCK, name="policy_model")
         self.model = ScriptedModel(config=config, server_client=client)
-        config = BaseResourcesServerConfig(**BLOCK, name="counter")
-        self.counter = Counter(config=config, server_client=client)
+        self.counter = self.environment(environment_class)
         self.agent_url = ""
         self._tree = {}
+
+    def environment(self, environment_class):
+        client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict={})
+        config = BaseResourcesServerConfig(**BLOCK, name="environment")
+        self.played_in = environment_class(config=config, server_client=client)
+        return self.played_in
 
     def url_of(self, name):
         ((block,),) = (kind.values() for kind in self._tree[name].values())
         return f"http://127.0.0.1:{block['port']}"
 
-    async def agent(self, deadlines=None, agent_class=SimpleAgent, **settings):
+    async def agent(self, deadlines=None, agent_class=None, **settings):
         deadlines = deadlines or Deadlines()
-        config = SimpleAgentConfig(
+        config = self.config_class(
             **BLOCK,
             name="agent",
-            resources_server={"name": "counter", "type": "resources_servers"},
+            resources_server={"name": "environment", "type": "resources_servers"},
             model_server={"name": "policy_model", "type": "responses_api_models"},
             deadlines=deadlines,
             **settings,
         )
         if self._side == "near":
-            resources = NearResources(self.counter, deadlines)
+            resources = NearResources(self.played_in, deadlines)
             self._stack.push_async_callback(resources.close)
-            return SimpleAgentLoop(self.model, resources, config, deadlines)
-        for kind, server in (("responses_api_models", self.model), ("resources_servers", self.counter)):
+            return self.loop_class(self.model, resources, config, deadlines)
+        for kind, server in (("responses_api_models", self.model), ("resources_servers", self.played_in)):
             port = await self._stack.enter_async_context(serving(server.build_app()))
             self._tree[server.config.name] = {kind: {"any": {**BLOCK, "port": port}}}
         self._tree["agent"] = {"responses_api_agents": {"any": {**BLOCK}}}
         client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict=self._tree)
-        served = agent_class(config=config, server_client=client)
+        served = (agent_class or self.agent_class)(config=config, server_client=client)
         port = await self._stack.enter_async_context(serving(served.build_app()))
         client.global_config_dict.agent.responses_api_agents.any.port = port
         self.agent_url = f"http://127.0.0.1:{port}"

@@ -9,13 +9,8 @@ from fastapi import HTTPException, Request
 from pydantic import Field
 
 from nemo_gym_lite.base_resources_server import BaseResourcesServerConfig
-from nemo_gym_lite.base_responses_api_model import BaseResponsesAPIModelConfig
-from nemo_gym_lite.config_types import Deadlines, HeadServerConfig
 from nemo_gym_lite.errors import FailedCallError
-from nemo_gym_lite.server_utils import ServerClient
 from nemo_gym_lite.serving.client import open_http
-from nemo_gym_lite.serving.far_agent import FarAgent
-from nemo_gym_lite.serving.near_resources import NearResources
 from resources_servers.gymnasium import GymnasiumServer, extract_text
 from responses_api_agents.gymnasium_agent.app import (
     GymnasiumAgent,
@@ -25,7 +20,7 @@ from responses_api_agents.gymnasium_agent.app import (
     GymnasiumRunResponse,
 )
 
-from .conftest import BLOCK, ScriptedModel, call, message, serving, usage
+from .conftest import BLOCK, World, call, message, usage
 
 
 class Steps(GymnasiumServer):
@@ -71,59 +66,26 @@ class ClosesBadly(Steps):
 GOES_ON, WON = ("go on", 0.25, False, False), (None, 1.0, True, False)
 
 
-class World:
-    """The loop over a scripted model and an environment in steps; `agent` is it, near or far."""
+class StepsWorld(World):
+    """The same with an environment in steps."""
 
-    def __init__(self, side, http, stack):
-        self._side, self._http, self._stack = side, http, stack
-        client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict={})
-        self.model = ScriptedModel(
-            config=BaseResponsesAPIModelConfig(**BLOCK, name="policy_model"), server_client=client
-        )
-        self.steps = self.environment(Steps)
-        self.agent_url = ""
+    agent_class, config_class, loop_class = GymnasiumAgent, GymnasiumAgentConfig, GymnasiumLoop
 
-    def environment(self, cls):
-        client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict={})
-        config = BaseResourcesServerConfig(**BLOCK, name="steps")
-        self.steps = cls(config=config, server_client=client)
-        return self.steps
-
-    async def agent(self, deadlines=None, agent_class=GymnasiumAgent, **settings):
-        deadlines = deadlines or Deadlines()
-        config = GymnasiumAgentConfig(
-            **BLOCK,
-            name="agent",
-            resources_server={"name": "steps", "type": "resources_servers"},
-            model_server={"name": "policy_model", "type": "responses_api_models"},
-            deadlines=deadlines,
-            **settings,
-        )
-        if self._side == "near":
-            resources = NearResources(self.steps, deadlines)
-            self._stack.push_async_callback(resources.close)
-            return GymnasiumLoop(self.model, resources, config, deadlines)
-        tree = {}
-        for kind, server in (("responses_api_models", self.model), ("resources_servers", self.steps)):
-            port = await self._stack.enter_async_context(serving(server.build_app()))
-            tree[server.config.name] = {kind: {"any": {**BLOCK, "port": port}}}
-        client = ServerClient(head_server_config=HeadServerConfig(), global_config_dict=tree)
-        served = agent_class(config=config, server_client=client)
-        port = await self._stack.enter_async_context(serving(served.build_app()))
-        self.agent_url = f"http://127.0.0.1:{port}"
-        return FarAgent(self.agent_url, self._http, deadlines)
+    @property
+    def steps(self):
+        return self.played_in
 
 
 @pytest.fixture
 async def world(side):
     async with open_http() as http, AsyncExitStack() as stack:
-        yield World(side, http, stack)
+        yield StepsWorld(side, http, stack, Steps)
 
 
 @pytest.fixture
 async def served_world():
     async with open_http() as http, AsyncExitStack() as stack:
-        yield World("far", http, stack)
+        yield StepsWorld("far", http, stack, Steps)
 
 
 def row_of(*steps, **fields):

@@ -55,7 +55,7 @@ async def test_a_failed_episode_is_an_error_reply_with_its_class(served_world, r
 async def test_responses_plays_all_turns_in_the_session_of_the_cookies(served_world):
     served_world.model.turns = [[call("add", '{"by": 2}')], [message("done")]]
     await served_world.agent()
-    counter_url = served_world.url_of("counter")
+    counter_url = served_world.url_of("environment")
 
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
         seeded = await http.post(f"{counter_url}/seed_session", json={"start": 40})
