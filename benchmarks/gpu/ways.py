@@ -21,6 +21,7 @@ _FEW = 8
 _MANY = 256
 """Rollouts from which on a command's CPU is told apart from that of its start."""
 
+_INSIDE = "offline_vllm_model"
 _GSM8K = "resources_servers/gsm8k/configs/gsm8k.yaml"
 _MODELS = "responses_api_models/{0}/configs/{0}.yaml"
 
@@ -121,7 +122,7 @@ class Ways:
     def engine(self, load: Load, engine_args: Json) -> Figure:
         """`ng_collect_rollouts` with the engine in its own process."""
         block = {"model": self._model, "engine_args": engine_args}
-        return self._figure("engine", load, self._collect(load, "offline_vllm_model", block, self._python)[0])
+        return self._figure("engine", load, self._collect(load, _INSIDE, block, self._python)[0])
 
     def _collect(self, load: Load, kind: str, block: Json, python: str) -> tuple[Outcome, float]:
         """Play a load; returns what it took, and the whole command's CPU in seconds."""
@@ -137,6 +138,7 @@ class Ways:
             f"+num_repeats={load.repeats}",
             f"+concurrency={load.in_flight}",
             "+disable_aggregation=true",
+            f"+warmup_requests={_FEW if kind == _INSIDE else 0}",  # servers have answered before
         ]
         cpu_s = self._run(command, "collect")
         manifest = json.loads(rollouts.with_name(f"{rollouts.stem}_run.json").read_text())
