@@ -116,7 +116,7 @@ class Collection:
             OutputError: A file could not be written; what was written before is kept.
         """
         output, options = self.output, self.request.options
-        if options.warmup_requests and output.done.rows < self.request.rollouts:
+        if options.warmup_requests and self.owes():
             await self._warm_up(clients)
         output.begin()
         self._playing = playing = self._prepare(crew, clients.endpoints, ticker)

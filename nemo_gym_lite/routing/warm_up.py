@@ -42,7 +42,8 @@ async def warm_up(models: Sequence[ModelClient], count: int, asked: Json) -> lis
         finally:
             for model, session_id in sessions:
                 model.end_session(session_id)
-    what = f"{count} requests to {len(places)} endpoints in {time.monotonic() - began_s:.1f} s"
+    endpoints = "1 endpoint" if len(places) == 1 else f"{len(places)} endpoints"
+    what = f"{count} requests to {endpoints} in {time.monotonic() - began_s:.1f} s"
     told = [f"warning: {len(failures)} of them failed, for instance: {failures[0]}"] if failures else []
     return [f"warm-up: {what}", *told]
 
