@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1
 
 def main(log: str, parent_pid: str, python: str, *arguments: str) -> None:
     """Become `python ARGUMENTS`."""
-    os.setsid()  # Ctrl-C is for the collector, which lets rollouts in flight finish
+    os.setsid()  # so that it can be ended with all that it starts
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # else it would keep the GPU for ever
     if os.getppid() != int(parent_pid):
         return

@@ -52,6 +52,7 @@ class Life(threading.Thread):
 
     def run(self) -> None:
         """Live; called by the thread."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it: Ctrl-C is for the collector
         try:
             parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
             args = parts.read_arguments(self._engine_args, self._words)
