@@ -184,6 +184,8 @@ async def serve_until(ended: "asyncio.Future[Any]", app: FastAPI, host: str, por
     await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = server.force_exit = True  # requests in flight would wait for engines that end now
     await asyncio.wait({serving})
+    if server.started:
+        await server.lifespan.shutdown()  # which `force_exit` leaves out
 
 
 def serve_together(servers: Sequence[SimpleServer]) -> None:

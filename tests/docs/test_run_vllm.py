@@ -66,7 +66,9 @@ async def running(workspace, words):
         yield head
     finally:
         child.send_signal(signal.SIGINT)
-        await child.communicate()
+        _, err = await child.communicate()
+    assert b"all servers stopped" in err
+    assert b"Traceback" not in err
 
 
 def commands_of(page, name):
