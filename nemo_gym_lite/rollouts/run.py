@@ -1,6 +1,7 @@
 """Sets a collection up, from its servers to its signals, and takes it all down again."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Iterable, Sequence
@@ -94,6 +95,8 @@ async def _start(
     started = [] if neighbours.running else processes(placed, neighbours.servers)
     if started:
         await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
+    if token := neighbours.tree.get("hf_token"):
+        os.environ["HF_TOKEN"] = token  # where an engine in this process looks for it
     for engine in engines:
         await stack.enter_async_context(engine)
     return started

@@ -56,6 +56,8 @@ def is_alive(pid):
 
 
 async def test_rollouts_are_played_without_a_server_and_the_engine_ends_with_the_run(workspace):
+    workspace.write("env.yaml", "hf_token: hf_mine_and_nobody_elses\n")
+
     run = await workspace.collect(*words(f"++{BLOCK}.engine_args.max_num_seqs=4"))
 
     assert run.code == 0, run.err
@@ -63,7 +65,9 @@ async def test_rollouts_are_played_without_a_server_and_the_engine_ends_with_the
     assert len(set(identities(rows))) == len(rows) == TASKS
     assert "engine of policy_model: loading the model" in run.err
     assert "engine of policy_model: ready" in run.err
-    assert "Starting to load model" in (workspace.path / "results/vllm_logs/policy_model.log").read_text()
+    assert (
+        "Starting to load model tiny for hf_mine" in (workspace.path / "results/vllm_logs/policy_model.log").read_text()
+    )
     assert not [line for line in run.err.splitlines() if "Warning" in line or "Traceback" in line]
     [pid] = pids(workspace)
     await until_gone([pid])

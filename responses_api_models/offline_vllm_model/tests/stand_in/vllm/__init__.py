@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 def core(pipe, dies):
     """The engine's own process."""
-    sys.stderr.write("Starting to load model tiny...\n")
+    sys.stderr.write(f"Starting to load model tiny for {os.environ.get('HF_TOKEN', 'nobody')[:7]}...\n")
     sys.stderr.flush()
     if dies == "out of memory":
         raise RuntimeError("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")
