@@ -87,7 +87,7 @@ def _print_table(records: Sequence[Json]) -> None:
 
 def _endpoints_of(record: Json) -> list[EndpointSnapshot]:
     try:
-        return [EndpointSnapshot.of_json(each) for each in record.get("endpoints", ())]
+        return [EndpointSnapshot(**each) for each in record.get("endpoints", ())]
     except TypeError:  # an author's own route of that name
         return []
 

@@ -70,21 +70,14 @@ class Vitals:
 
     def as_json(self) -> Json:
         """As it goes from a worker to the collector."""
-        return {
-            "endpoints": {model: [each.as_json() for each in known] for model, known in self.endpoints.items()},
-            "calls": self.calls.as_json(),
-            "oldest": [asdict(each) for each in self.oldest],
-            "loop_lag_s": self.loop_lag_s,
-            "stages": self.stages,
-            "loop": list(self.loop),
-        }
+        return {**asdict(self), "stages": self.stages, "loop": list(self.loop)}  # of these `asdict` makes no JSON
 
     @classmethod
     def of_json(cls, data: Json) -> Self:
         """What `as_json` gave."""
         return cls(
-            {model: [EndpointSnapshot.of_json(each) for each in known] for model, known in data["endpoints"].items()},
-            CallStats.of_json(data["calls"]),
+            {model: [EndpointSnapshot(**each) for each in known] for model, known in data["endpoints"].items()},
+            CallStats(**data["calls"]),
             [EpisodeSnapshot(**each) for each in data["oldest"]],
             data["loop_lag_s"],
             Counter(data["stages"]),

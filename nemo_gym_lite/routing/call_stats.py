@@ -2,10 +2,8 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
-
-from nemo_gym_lite.clients import Json
+from dataclasses import dataclass, field
+from typing import Any
 
 LATENCY_BOUNDS_S = (0.001, *(round(f * 10.0**n, 6) for n in range(-3, 3) for f in (1.6, 2.5, 4.0, 6.3, 10.0)))
 """Upper bounds of the latency histogram's buckets, in seconds; one more bucket takes what is beyond."""
@@ -61,12 +59,3 @@ class CallStats:
     def mean_latency_s(self) -> float | None:
         """Mean latency of the answered requests in seconds, None if there are none."""
         return self.latency_s / self.answered if self.answered else None
-
-    def as_json(self) -> Json:
-        """The counts as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, counts: Json) -> Self:
-        """What `as_json` gave."""
-        return cls(**counts)

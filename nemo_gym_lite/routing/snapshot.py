@@ -1,9 +1,7 @@
 """What is known of one endpoint at one moment, for the status table, the watchdog and the metrics."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal, Self
-
-from nemo_gym_lite.clients import Json
+from dataclasses import dataclass
+from typing import Literal
 
 EndpointCondition = Literal["up", "down", "probing", "paused", "leaving"]
 
@@ -32,12 +30,3 @@ class EndpointSnapshot:
     failed: int = 0
     mean_latency_s: float | None = None
     last_error: str = ""
-
-    def as_json(self) -> Json:
-        """The fields as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, fields: Json) -> Self:
-        """What `as_json` gave."""
-        return cls(**fields)

@@ -2,10 +2,7 @@
 
 import random
 
-import orjson
-
 from nemo_gym_lite.routing.call_stats import LATENCY_BOUNDS_S, CallStats
-from nemo_gym_lite.routing.snapshot import EndpointSnapshot
 
 
 def counted(*latencies_s, failures=()):
@@ -48,11 +45,3 @@ def test_merged_counts_equal_those_of_one_counter_that_saw_everything():
     assert total.failed == seen.failed == {"reset": 3, "rate_limited": 6}
     assert total.rate_limited == 6
     assert abs(total.mean_latency_s() - seen.mean_latency_s()) < 1e-9
-
-
-def test_counts_and_snapshots_survive_the_way_from_process_to_process():
-    stats = counted(0.5, 2.0, failures=["timeout"])
-    snapshot = EndpointSnapshot("http://a/v1", "paused", in_flight=3, last_error="it failed")
-
-    assert CallStats.of_json(orjson.loads(orjson.dumps(stats.as_json()))) == stats
-    assert EndpointSnapshot.of_json(orjson.loads(orjson.dumps(snapshot.as_json()))) == snapshot
