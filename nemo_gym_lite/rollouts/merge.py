@@ -34,11 +34,7 @@ class RowIndex:
         return len(self._tasks)
 
     def read(self, path: Path, observe: Callable[[Json], None]) -> None:
-        """Take the rollouts of a file in.
-
-        Args:
-            path: The file.
-            observe: Called with every row, to take it into the metrics.
+        """Take the rollouts of a file in; `observe` gets every row.
 
         Raises:
             ConfigError: A rollout is there already.

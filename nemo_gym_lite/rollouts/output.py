@@ -35,8 +35,6 @@ class Output:
         metrics: Takes in every scored row; the usual aggregates if not given.
 
     Attributes:
-        sink: Where lines go.
-        metrics: The running aggregates of every scored row.
         done: What was there when the run began.
         tally: What happened to the rollouts.
 

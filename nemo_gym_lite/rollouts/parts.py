@@ -88,14 +88,8 @@ def refuse_mixtures(parts: Sequence[Part]) -> None:
 def merged_manifest(
     parts: Sequence[Part], output: Path, *, whole: bool, measured: Mapping[str, Json]
 ) -> Manifest | None:
-    """One manifest for all parts, None if none has one.
-
-    Args:
-        parts: What was put together.
-        output: Where.
-        whole: Whether nothing is missing.
-        measured: What is known of the rows: `counts` and `tokens`.
-    """
+    """One manifest for all parts, None if none has one; `whole`: nothing is missing, `measured`: of the rows, `counts`
+    and `tokens`."""
     known = [part.manifest for part in parts if part.manifest is not None]
     if not known:
         return None

@@ -38,11 +38,7 @@ class PriceEntry(BaseModel, frozen=True, extra="forbid"):
 
 
 class PriceList:
-    """Prices by the name of the model.
-
-    Args:
-        entries: By the name that the model is asked for.
-    """
+    """Prices by the name that a model is asked for."""
 
     def __init__(self, entries: Mapping[str, PriceEntry]) -> None:
         self.entries = dict(entries)

@@ -94,12 +94,9 @@ class _Inputs:
 
 
 def write_profile(rollouts: Path, inputs: Path | None, *, allow_partial: bool) -> Profile:
-    """Write `X_reward_profiling.jsonl`, a row for each task, and `X_agent_metrics.json`.
-
-    Args:
-        rollouts: An output of ours or of NeMo Gym.
-        inputs: Its tasks, or NeMo Gym's materialized inputs; without them a task's row is made from its first rollout.
-        allow_partial: Go on although rollouts are missing.
+    """Write `X_reward_profiling.jsonl`, a row for each task, and `X_agent_metrics.json`, of an output of ours or NeMo
+    Gym's. `inputs` are its tasks, or NeMo Gym's materialized inputs; without them a task's row is made from its first
+    rollout.
 
     Raises:
         ConfigError: Rollouts are there twice, missing, or of tasks that the inputs do not have.

@@ -32,14 +32,8 @@ def open_manifest(request: Request, asked: Json, config: Json) -> Manifest:
 def open_manifest_of(
     files: OutputFiles, entry: InputEntry, options: CollectOptions | VerifyOptions, asked: Json, config: Json
 ) -> Manifest:
-    """The manifest that will be written; nothing is written yet.
-
-    Args:
-        files: The output.
-        entry: The input.
-        options: What the user asked.
-        asked: What decides how lines come out, flat.
-        config: The resolved configuration, secrets masked.
+    """The manifest that will be written; nothing is written yet. `asked` is what decides how lines come out, flat, and
+    `config` the resolved configuration, secrets masked.
 
     Raises:
         ConfigError: The output was begun with other settings.

@@ -21,14 +21,7 @@ from nemo_gym_lite.rollouts.source import InputSummary, check_input, check_param
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run, checked and ready to start.
-
-    Attributes:
-        options: What the user asked.
-        input: Path of the tasks, found in the search roots.
-        summary: What the check of the input found.
-        settings: How tasks become specs.
-    """
+    """A run, checked and ready to start, with the tasks as they were found in the search roots."""
 
     options: CollectOptions
     input: Path
@@ -61,11 +54,7 @@ class Request:
         return repeats * max(1, len(self.settings.arms))
 
     def asked(self, servers: Sequence[ServerInstance]) -> Json:
-        """What decides how rollouts come out, flat; a later run with another answer is told so.
-
-        Args:
-            servers: Those that the rollouts are played with.
-        """
+        """What decides how rollouts come out with these servers, flat; a later run with another answer is told so."""
         asked = {
             "agent_name": self.options.agent_name,
             "responses_create_params": self.options.responses_create_params,

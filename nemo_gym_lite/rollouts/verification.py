@@ -101,16 +101,7 @@ class Verified:
 
 
 class Verification:
-    """Holds the output open while stored rollouts are scored into it.
-
-    Args:
-        options: What the user asked.
-        stored: The rollouts.
-        asked: What decides how checks come out, flat.
-        config: The resolved configuration, secrets masked, for the manifest.
-
-    Attributes:
-        output: The files.
+    """Holds the output open while stored rollouts are scored into it; see `record.open_manifest_of`.
 
     Raises:
         ConfigError: The output was begun with other settings.
@@ -150,10 +141,6 @@ class Verification:
 
     async def run(self, clients: Clients, http: aiohttp.ClientSession) -> Verified:
         """Score what is owed, then write metrics and manifest.
-
-        Args:
-            clients: The environments.
-            http: This process's HTTP session.
 
         Raises:
             OutputError: A file could not be written; what was written before is kept.
