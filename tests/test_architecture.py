@@ -14,18 +14,18 @@ PACKAGES = ("nemo_gym_lite", "responses_api_models", "responses_api_agents", "re
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 MAX_LINES = {
-    "routing": 2_600,
+    "routing": 2_560,
     "rollouts": 6_900,
-    "serving": 4_900,
-    "config": 2_100,
-    "dialects": 1_100,
-    "cli": 2_000,
-    "datasets": 600,
-    "sandbox": 1_050,
-    "agents": 400,
-    "arms": 450,
-    "bottleneck": 680,
-    "training": 720,
+    "serving": 4_720,
+    "config": 2_090,
+    "dialects": 1_070,
+    "cli": 1_870,
+    "datasets": 570,
+    "sandbox": 1_020,
+    "agents": 390,
+    "arms": 430,
+    "bottleneck": 710,
+    "training": 680,
     "": 4_300,
 }
 """Most lines of each folder of the package, docstrings included; the last is of the modules at its top, most of which
