@@ -52,7 +52,6 @@ class Life(threading.Thread):
 
     def run(self) -> None:
         """Live; called by the thread."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it: Ctrl-C is for the collector
         try:
             parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
             args = parts.read_arguments(self._engine_args, self._words)
@@ -113,7 +112,8 @@ def _children_begin_with(script: Path, log: Path) -> Iterator[None]:
             # its tracker is the collector's, and stays when the engine ends
             tracker = _starter(Path(folder, "tracker"), [sys.executable], f"2>>{shlex.quote(str(log))}")
             multiprocessing.spawn.set_executable(tracker)
-            resource_tracker.ensure_running()
+            resource_tracker.ensure_running()  # which unblocks Ctrl-C
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it: it is for the collector
             words = [sys.executable, "-I", "-S", str(script), str(log), str(os.getpid()), sys.executable]
             multiprocessing.spawn.set_executable(_starter(Path(folder, "engine"), words))
             yield
