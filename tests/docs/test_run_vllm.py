@@ -41,6 +41,7 @@ my_agent:
 def workspace(tmp_path):
     """A user's folder on a machine with eight GPUs, and `vllm` on its PATH."""
     workspace = Workspace(tmp_path)
+    workspace.write("env.yaml", "")  # or that of a developer would be read
     program = workspace.write("bin/vllm", f'#!/bin/sh\nexec {sys.executable} {stand_in_vllm.__file__} "$@"\n')
     program.chmod(0o755)
     workspace.environment = {
@@ -108,7 +109,6 @@ async def test_the_commands_of_a_page_start_engines_and_collect(workspace, page,
 async def test_an_engine_described_in_a_users_file_is_started_and_collected_from(workspace):
     engine = "responses_api_models/vllm_model/configs/my_vllm.yaml"
     environment = "resources_servers/MY_RESOURCE/configs/my_resource.yaml"
-    workspace.write("env.yaml", "")  # that of the folder above would be read
     workspace.write(engine, ENGINE_FILE)
     workspace.write(environment, ENVIRONMENT_FILE)
     workspace.write_tasks("train.jsonl", 60)
