@@ -24,7 +24,7 @@ MAX_LINES = {
     "sandbox": 1_020,
     "agents": 390,
     "arms": 430,
-    "bottleneck": 710,
+    "bottleneck": 720,
     "training": 680,
     "": 4_300,
 }
@@ -50,6 +50,7 @@ FLOORS = {
         rollouts.shards rollouts.columns
         datasets.statistics datasets.conflicts
         bottleneck.loop_time bottleneck.observations bottleneck.looks bottleneck.verdict
+        bottleneck.causes bottleneck.engine_causes
         training.conversation training.rollout training.columns training.group_index training.options
         """,
     2: """

@@ -10,6 +10,13 @@ QUEUE_SHARE = 0.03
 """A queue counts from this share of what runs: a request that comes and is begun waits for a moment, too."""
 
 
+MOST = 0.5
+"""Share of the readings, the endpoints or the time that counts as most of them."""
+
+LARGE = 0.4
+"""Share of the rollouts' time that is worth a word."""
+
+
 def is_queue(running: float, waiting: float) -> bool:
     """Whether so many wait at an engine that it is never short of work."""
     return waiting >= max(1.0, QUEUE_SHARE * running)
@@ -100,3 +107,8 @@ class Observations:
     def share(self, wait: str) -> float:
         """Share of the rollouts' time that was spent waiting for this."""
         return self.waits.get(wait, 0.0) / self.in_flight if self.in_flight else 0.0
+
+    @property
+    def engines(self) -> list[EngineSeen]:
+        """Those that said anything."""
+        return [endpoint.engine for endpoint in self.endpoints if endpoint.engine is not None]

@@ -8,9 +8,10 @@ from typing import Protocol
 
 import aiohttp
 
+from nemo_gym_lite.bottleneck.causes import held_back_by
 from nemo_gym_lite.bottleneck.looks import Looks
 from nemo_gym_lite.bottleneck.loop_time import NO_TIME, loop_time
-from nemo_gym_lite.bottleneck.verdict import Verdict, verdict
+from nemo_gym_lite.bottleneck.verdict import Verdict
 from nemo_gym_lite.rollouts.vitals import Vitals
 from nemo_gym_lite.routing.engine_metrics import EngineMetrics, OwnEngine
 
@@ -107,4 +108,4 @@ class Witness:
         """What held the run back so far, None if it has played for too short a time to tell."""
         if self._looks.seconds < self._patience.least_s:
             return None
-        return verdict(self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop))
+        return held_back_by(self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop))

@@ -1,12 +1,14 @@
 """What is told of a run: a table of what was seen, and of what the user reads."""
 
+import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
+from nemo_gym_lite.bottleneck.causes import held_back_by
 from nemo_gym_lite.bottleneck.loop_time import LoopTime
 from nemo_gym_lite.bottleneck.observations import EndpointSeen, EngineSeen, Observations
-from nemo_gym_lite.bottleneck.verdict import verdict
 
 A, B, C = (f"http://10.0.0.{n}:8000/v1" for n in (1, 2, 3))
 
@@ -183,6 +185,18 @@ CASES = {
         "64 of 64",
         "raise +concurrency=",
     ),
+    "a crowded machine, on which rollouts end and no others begin": (
+        seen(players=LoopTime(0.02, 0.62), filled=0.3),
+        "machine",
+        "the collector waited for a free core for 62% of the time",
+        "end what else runs on this machine",
+    ),
+    "engines that get little of what is sent": (
+        seen(endpoints=(endpoint(in_flight=60, engine=EngineSeen(4, 2, queued=0.3)),)),
+        "servers",
+        "of 60 requests in flight 6 were at the engines, the others on the way or in their servers",
+        "--api-server-count or more replicas help",
+    ),
     "a busy collector before full engines": (
         seen(players=LoopTime(0.97), endpoints=(endpoint(engine=FULL),)),
         "engines",
@@ -253,9 +267,21 @@ CASES = {
 }
 
 
+def test_whatever_was_seen_something_is_told():
+    engines = [None, EngineSeen(0, 0), EngineSeen(0, 9, 1.0, 1.0, 9), EngineSeen(8, 0)]
+    numbers = [(0.0, 0), (0.0, 5), (3.0, 0), (3.0, 5)]
+    ends = [
+        EndpointSeen("m", A, in_flight, answered, in_flight / answered if answered else math.inf, engine=engine)
+        for engine, (in_flight, answered) in product(engines, numbers)
+    ]
+    for one, other, looked_s, in_flight in product(ends, ends, (0.0, 30.0), (0.0, 6.0)):
+        run = seen(endpoints=(one, other), looked_s=looked_s, in_flight=in_flight, answered=one.answered)
+        assert held_back_by(run).found
+
+
 @pytest.mark.parametrize(("observations", "cause", "found", "advice"), CASES.values(), ids=CASES)
 def test_what_was_seen_is_told_with_figures_and_what_to_change(observations, cause, found, advice):
-    told = verdict(observations)
+    told = held_back_by(observations)
 
     assert (told.cause, found in told.found, advice in told.advice) == (cause, True, True), str(told)
     assert str(told) == f"what held throughput back: {told.found}\n  {told.advice}"
