@@ -18,7 +18,7 @@ less, and waits for a free core whenever it wakes up, delays everybody by millis
 REFUSED = 0.05
 """Share of requests refused. Below, it is what keeps a service full."""
 
-BINDS = 0.9
+BINDS = 0.8
 """Share of the limit that is in flight where the limit is what binds."""
 
 GROWING = 1.25
