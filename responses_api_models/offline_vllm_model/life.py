@@ -87,8 +87,9 @@ class Life(threading.Thread):
         """SIGKILL to the engine's processes, each a session of its own, if there are any left."""
         for child in multiprocessing.active_children():
             if child.pid not in self._strangers and child.pid is not None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
+                for kill in (os.killpg, os.kill):  # one that has only just begun is no group yet
+                    with suppress(ProcessLookupError):
+                        kill(child.pid, signal.SIGKILL)
 
     def _tell(self, callback: Any, *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
