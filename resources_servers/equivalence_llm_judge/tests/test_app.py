@@ -178,7 +178,7 @@ async def test_an_empty_reply_is_wrong_without_a_call(judge):
 async def test_a_call_that_fails_is_never_a_reward(judge, failure):
     judge.status = 502
     port = judge.port if failure == "status" else 1
-    with TestClient(environment(port, judge_timeout_s=0.5).setup_webserver()) as client:
+    with TestClient(environment(port, judge_timeout_s=0.5).build_app()) as client:
         # the judge answers in this loop while the environment asks from another
         reply = (await asyncio.to_thread(client.post, "/verify", json=played("Donau"))).json()
 
