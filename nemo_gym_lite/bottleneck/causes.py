@@ -5,6 +5,7 @@ whatever else were quicker, and raising the concurrency helps only where nothing
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from nemo_gym_lite.bottleneck.engine_causes import full_engines, load_of, on_the_way, overfull, slow_endpoint
 from nemo_gym_lite.bottleneck.loop_time import LoopTime
@@ -53,6 +54,14 @@ def _busy_processes(seen: Observations) -> Verdict | None:
             "collector", found, "more workers do not help; divide the run with +shard= over several collectors"
         )
     return None
+
+
+def _engine_inside(seen: Observations) -> Verdict | None:
+    """A collector that is kept busy by the engine in its process, whose requests and tokens it translates."""
+    if not seen.own_engine or (found := _busy_processes(seen) or on_the_way(seen)) is None:
+        return None
+    advice = "it also translates for the engine: local_vllm_model has processes of its own for that (api_server_count)"
+    return replace(found, advice=advice)
 
 
 def _crowded_machine(seen: Observations) -> Verdict | None:
@@ -161,6 +170,7 @@ _RULES: tuple[Callable[[Observations], Verdict | None], ...] = (
     overfull,
     slow_endpoint,
     full_engines,
+    _engine_inside,
     _busy_processes,
     _crowded_machine,
     _limits,

@@ -86,6 +86,7 @@ class Observations:
         players: Shares of the time that their event loops had something to do.
         collector: The same of the collector's own.
         held_s: The longest that an event loop was kept from everything else.
+        own_engine: Whether an engine is in the collector's process.
     """
 
     looked_s: float
@@ -103,6 +104,7 @@ class Observations:
     players: LoopTime = NO_TIME
     collector: LoopTime = NO_TIME
     held_s: float = 0.0
+    own_engine: bool = False
 
     def share(self, wait: str) -> float:
         """Share of the rollouts' time that was spent waiting for this."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiohttp
@@ -108,4 +108,5 @@ class Witness:
         """What held the run back so far, None if it has played for too short a time to tell."""
         if self._looks.seconds < self._patience.least_s:
             return None
-        return held_back_by(self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop))
+        seen = self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop)
+        return held_back_by(replace(seen, own_engine=bool(self._players.engines)))

@@ -167,6 +167,12 @@ CASES = {
         "the collector's event loop was busy for 97% of the time, for up to 0.4 s at a time",
         "+num_workers=2 lets more processes play",
     ),
+    "a collector that is busy with the engine in it": (
+        seen(players=LoopTime(0.96, 0.01), own_engine=True),
+        "collector",
+        "the collector's event loop was busy for 97% of the time",
+        "it also translates for the engine: local_vllm_model",
+    ),
     "workers that are busy": (
         seen(players=LoopTime(0.55, 0.35), workers=4, collector=LoopTime(0.3)),
         "collector",
