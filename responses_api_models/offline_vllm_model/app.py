@@ -23,6 +23,9 @@ from responses_api_models.offline_vllm_model.engine import EnginePlan, InProcess
 from responses_api_models.vllm_model.app import VLLMModelClient
 
 _OURS = frozenset({"host", "port", "model", "api_key", "uds"})
+_BEGINS_A_PATH = (".", "/", "~")
+"""No name on the hub begins so."""
+
 _OF_SERVERS = ("base_url", "endpoints_file")
 
 
@@ -46,8 +49,9 @@ class OfflineVLLMModelConfig(EngineConfig):
                     f"server `{name}`: an engine in the collector has no {' and no '.join(told)}",
                     "for engines that run already, use vllm_model",
                 )
-            arguments = values.get("engine_args") or values.get("vllm_serve_kwargs") or {}
-            if told := [str(key) for key in arguments if str(key).replace("-", "_") in _OURS]:
+            arguments = values.get("engine_args") or values.get("vllm_serve_kwargs")
+            names = arguments if isinstance(arguments, dict) else {}  # what is no mapping is told where types are
+            if told := [str(key) for key in names if str(key).replace("-", "_") in _OURS]:
                 raise ConfigError(
                     f"server `{name}`: engine_args names {', '.join(told)}, of which there is none without a server",
                     "take it out; `model:` stands beside engine_args",
@@ -58,11 +62,15 @@ class OfflineVLLMModelConfig(EngineConfig):
         """What the engine is.
 
         Raises:
-            ConfigError: No model is named.
+            ConfigError: No model is named, or a path that leads nowhere.
         """
         if not self.model:
             raise ConfigError(f"server `{self.name}`: no `model`", "name a folder or a model of the hub")
-        place = find(self.model)
+        place = find(Path(self.model).expanduser())
+        if place is None and self.model.startswith(_BEGINS_A_PATH):
+            raise ConfigError(
+                f"server `{self.name}`: model: there is no {self.model}", "name a folder or a model of the hub"
+            )
         model = str(place.absolute()) if place is not None and place.is_dir() else self.model
         arguments = {"model": model, "served_model_name": self.served_name, **self.engine_args}
         own = {"HF_HOME": self.hf_home} if self.hf_home else {}

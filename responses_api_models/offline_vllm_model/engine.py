@@ -15,8 +15,9 @@ from typing import Any, Self
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from nemo_gym_lite.clients import Json
-from nemo_gym_lite.errors import ConfigError, ServerStartError
+from nemo_gym_lite.errors import ConfigError, OutputError, ServerStartError
 from nemo_gym_lite.serving.asgi import AppReply, reply_of
+from responses_api_models.local_vllm_model.log_file import claim_log
 from responses_api_models.local_vllm_model.progress import Output
 from responses_api_models.local_vllm_model.replica import Patience
 from responses_api_models.offline_vllm_model.life import Life
@@ -38,7 +39,7 @@ class EnginePlan:
         engine_args: Arguments of `vllm serve` by name, as configured.
         words: All arguments, as words of its command line.
         variables: Environment variables, set in this process, where vLLM reads them.
-        log: File that gets all that vLLM says.
+        log: File that gets all that vLLM says; one beside it while another run in the same folder writes there.
     """
 
     name: str
@@ -65,7 +66,7 @@ class InProcessEngine:
         self._engine: Any = None
         self._app: ASGIApp | None = None
         self._output = Output()
-        self._heard_bytes = 0
+        self._log, self._heard_bytes = plan.log, 0
         self._block: AbstractAsyncContextManager[None]
 
     async def __aenter__(self) -> Self:
@@ -73,6 +74,7 @@ class InProcessEngine:
 
         Raises:
             ConfigError: There is no vLLM, or it does not take the arguments.
+            OutputError: Its log cannot be written.
             ServerStartError: The engine did not start; the message holds its last lines.
         """
         self._block = self._running()
@@ -117,7 +119,13 @@ class InProcessEngine:
     async def _running(self) -> AsyncIterator[None]:
         _refuse_without_vllm()
         os.environ.update(self._plan.variables)
-        self._begin_log()
+        try:
+            self._begin_log()
+        except OSError as cause:
+            raise OutputError(
+                f"cannot write the log of {self._title}, {self._plan.log}: {cause.strerror}",
+                "make room there, or give the model another folder with log_dir",
+            ) from cause
         try:
             await self._start()
             async with asyncio.TaskGroup() as group:
@@ -133,7 +141,7 @@ class InProcessEngine:
     async def _start(self) -> None:
         """Begin a life and wait until it can be asked."""
         self._output, began_s = Output(), time.monotonic()
-        self._life = life = Life(self._plan.engine_args, self._plan.words, self._plan.log)
+        self._life = life = Life(self._plan.engine_args, self._plan.words, self._log)
         life.start()
         told_s = began_s
         while not life.born.done():
@@ -196,21 +204,19 @@ class InProcessEngine:
 
     def _failure(self, what: str) -> ServerStartError:
         lines = self._output.last_lines()
-        said = f"; its last lines ({self._plan.log}):{lines}" if lines else ""
+        said = f"; its last lines ({self._log}):{lines}" if lines else ""
         return ServerStartError(f"{self._title} {what}{said}", self._output.hint(what))
 
     def _begin_log(self) -> None:
-        log = self._plan.log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self._title} starts\n")
+        self._log = claim_log(self._plan.log, f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self._title} starts")
         if "VLLM_LOGGING_CONFIG_PATH" not in os.environ:
-            settings = log.with_suffix(".logging.json")
-            settings.write_text(json.dumps(_logging_to(log)))
+            settings = self._log.with_suffix(".logging.json")
+            settings.write_text(json.dumps(_logging_to(self._log)))
             os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(settings)
 
     def _listen(self) -> bool:
         """Take what is new in the log; returns whether the phase has changed."""
-        with suppress(OSError), self._plan.log.open("rb") as log:
+        with suppress(OSError), self._log.open("rb") as log:
             log.seek(self._heard_bytes)
             new, newline, _ = log.read().rpartition(b"\n")
             self._heard_bytes += len(new) + len(newline)

@@ -16,6 +16,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,9 @@ _CHILD = Path(__file__).with_name("engine_child.py")
 
 _STOP_S = 8.0
 """Seconds until an engine that was asked to end is killed, and until one that was killed is given up."""
+
+_BEGIN_S = 5.0
+"""Seconds until a process that was started has read what starts it, at the latest."""
 
 
 class Life(threading.Thread):
@@ -114,12 +118,21 @@ def _children_begin_with(script: Path, log: Path) -> Iterator[None]:
             tracker = _starter(Path(folder, "tracker"), [sys.executable], f"2>>{shlex.quote(str(log))}")
             multiprocessing.spawn.set_executable(tracker)
             resource_tracker.ensure_running()  # which unblocks Ctrl-C
+            _until_begun(getattr(resource_tracker._resource_tracker, "_pid", None), tracker)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it: it is for the collector
             words = [sys.executable, "-I", "-S", str(script), str(log), str(os.getpid()), sys.executable]
             multiprocessing.spawn.set_executable(_starter(Path(folder, "engine"), words))
             yield
         finally:
             multiprocessing.spawn.set_executable(before)
+
+
+def _until_begun(pid: int | None, starter: str) -> None:
+    """Wait until a process has read its starter, which may then go; for a moment at most."""
+    end_s = time.monotonic() + _BEGIN_S
+    with suppress(OSError):  # it is gone, or there is no /proc
+        while starter.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and time.monotonic() < end_s:
+            time.sleep(0.005)
 
 
 def _starter(path: Path, words: Sequence[str], redirection: str = "") -> str:

@@ -162,6 +162,8 @@ async def test_an_engine_that_takes_too_long_is_given_up(workspace):
         (f"++{BLOCK}.base_url=http://127.0.0.1:1/v1", "an engine in the collector has no base_url"),
         ("+num_workers=2", "the engine is in the collector's process, where workers are not"),
         ("++policy_model_name=''", "no `model`"),
+        ("++policy_model_name=./nowhere", "model: there is no ./nowhere"),
+        (f"++{BLOCK}.engine_args=5", "engine_args: input should be a valid dictionary, got 5"),
     ],
 )
 async def test_what_it_cannot_do_is_told_before_anything_is_loaded(workspace, word, wanted):
@@ -171,6 +173,35 @@ async def test_what_it_cannot_do_is_told_before_anything_is_loaded(workspace, wo
     assert wanted in run.err
     assert not pids(workspace)
     assert not workspace.rows("rollouts.jsonl")
+
+
+async def test_a_log_that_cannot_be_written_is_told_before_anything_is_loaded(workspace):
+    workspace.write("a_file", "")
+
+    run = await workspace.collect(*words(f"++{BLOCK}.log_dir=a_file"))
+
+    assert run.code == 1
+    assert "cannot write the log of engine of policy_model" in run.err
+    assert "Traceback" not in run.err
+    assert not pids(workspace)
+
+
+async def test_a_second_run_in_a_folder_leaves_the_first_one_s_log_alone(workspace):
+    workspace.environment["STAND_IN_DIES"] = "never"
+    first = await workspace.start("collect_rollouts", *words())
+    async with asyncio.timeout(30):
+        while not pids(workspace):
+            await asyncio.sleep(0.05)
+    workspace.environment["STAND_IN_DIES"] = ""
+    second = await workspace.collect(*words("++output_jsonl_fpath=second.jsonl"))
+    first.kill()
+    await first.wait()
+
+    assert second.code == 0, second.err
+    logs = workspace.path / "results/vllm_logs"
+    assert "starts" in (logs / "policy_model.log").read_text()
+    assert "starts" in (logs / "policy_model.2.log").read_text()
+    await until_gone(pids(workspace))
 
 
 async def test_a_python_without_vllm_and_a_server_of_it_are_told_what_to_use(workspace):
