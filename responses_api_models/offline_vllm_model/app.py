@@ -17,7 +17,6 @@ from nemo_gym_lite.rollouts.progress import say
 from nemo_gym_lite.routed_model import RoutedModel, RoutingConfig
 from nemo_gym_lite.routing.endpoint import Endpoint, parse_answer
 from nemo_gym_lite.routing.retry import classify
-from responses_api_models.local_vllm_model.arguments import words
 from responses_api_models.local_vllm_model.settings import EngineConfig
 from responses_api_models.offline_vllm_model.engine import EnginePlan, InProcessEngine
 from responses_api_models.vllm_model.app import VLLMModelClient
@@ -77,7 +76,7 @@ class OfflineVLLMModelConfig(EngineConfig):
         return EnginePlan(
             self.name,
             self.engine_args,
-            words(arguments),
+            arguments,
             # a fork of a process with threads can hang, and no key is needed where nobody else can ask
             {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_API_KEY": "", **own, **self.env_vars},
             Path.cwd() / self.log_dir / f"{self.name}.log",
@@ -143,7 +142,8 @@ class OfflineVLLMModel(RoutedModel):
         raise ConfigError(
             f"server `{self.config.name}`: offline_vllm_model is the engine in ng_collect_rollouts' own process, "
             "which no server can ask",
-            "give these config_paths to ng_collect_rollouts; for agents and judges in servers, use local_vllm_model",
+            "give these config_paths to ng_collect_rollouts; if they were, something with `placement: far` "
+            "asks this model: use local_vllm_model",
         )
 
 
