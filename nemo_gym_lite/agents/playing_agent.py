@@ -50,8 +50,6 @@ class EpisodeLoop:
         deadlines: When episodes end.
     """
 
-    ends_in_time = True
-
     def __init__(self, model: ModelClient, resources: ResourcesClient, config: Any, deadlines: Deadlines) -> None:
         self._model = model
         self._resources = resources

@@ -77,15 +77,18 @@ class Collection:
             metrics=RunMetrics(request.tasks_by_agent),
         )
         self._playing: Playing | None = None
+        self._owes: bool | None = None
         self._warming: asyncio.Task[list[str]] | None = None
         self._stopped = False
 
     def owes(self) -> bool:
         """Whether anything is left to play, for which an engine would be loaded."""
-        output, request = self.output, self.request
-        if output.done.rows < request.rollouts:
-            return True
-        return next(owed_specs(request, output.done, output.manifest, Tally(request.rollouts)), None) is not None
+        if self._owes is None:
+            done, request = self.output.done, self.request
+            is_certain = done.rows < request.rollouts and not done.has_failures  # else what is missing may be given up
+            scratch = Tally(request.rollouts)
+            self._owes = is_certain or any(owed_specs(request, done, self.output.manifest, scratch, quietly=True))
+        return self._owes
 
     def stop(self) -> None:
         """End early; see `Collector.stop`."""

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel
 
 from nemo_gym_lite.clients import Json
+from nemo_gym_lite.config.masking import is_secret
 from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.rollouts.files import write_json
 
@@ -104,8 +105,19 @@ def what_decides(settings: Mapping[str, Any]) -> Json:
     return {
         name: what_decides(value) if name in _NESTED and isinstance(value, Mapping) else value
         for name, value in settings.items()
-        if name.replace("-", "_") not in _INCIDENTAL and not name.endswith(("base_url", "api_key", "headers"))
+        if _decides(name)
     }
+
+
+def _decides(name: str) -> bool:
+    is_address_or_secret = name.endswith(("base_url", "api_key", "headers")) or is_secret(name)
+    return name.replace("-", "_") not in _INCIDENTAL and not is_address_or_secret
+
+
+def _still_decides(flat_name: str) -> bool:
+    """Whether what an older version noted is what decides today, too."""
+    kind, _, setting, *nested = [*flat_name.split("."), "", ""]
+    return kind != "servers" or (_decides(setting) and (setting not in _NESTED or _decides(nested[0])))
 
 
 def refuse_changes(before: Json, now: Json, output: Path) -> None:
@@ -114,7 +126,8 @@ def refuse_changes(before: Json, now: Json, output: Path) -> None:
     Raises:
         ConfigError: They differ; the message lists every difference.
     """
-    if lines := differences(before, now):
+    known = {name: value for name, value in before.items() if _still_decides(name)}
+    if lines := differences(known, now):
         raise ConfigError(
             f"{output} was begun with other settings, so its rollouts would not be comparable\n{lines}",
             "go back to the earlier settings, or give this run another output_jsonl_fpath; +accept_changes=true "

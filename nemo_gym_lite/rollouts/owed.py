@@ -20,13 +20,15 @@ from nemo_gym_lite.rollouts.resume import Done
 from nemo_gym_lite.rollouts.source import check_input, read_tasks
 
 
-def owed_specs(request: Request, done: Done, manifest: Manifest, tally: Tally) -> Iterator[Spec]:
+def owed_specs(
+    request: Request, done: Done, manifest: Manifest, tally: Tally, *, quietly: bool = False
+) -> Iterator[Spec]:
     """What the input still owes, after what an earlier, cut off run on another input had in flight."""
     late: list[Spec] = []
     for entry in manifest.inputs if done.rows else ():
         if not entry.finished and entry.digest != request.summary.digest:
             late += _overtaken(entry, request.settings, done)
-    if late:
+    if late and not quietly:
         say(f"first finishing {len(late)} rollouts of an earlier input that were in flight when it was cut off")
         tally.total += len(late)
     played = {spec.identity for spec in late}

@@ -12,8 +12,8 @@ from nemo_gym_lite.rollouts.plan import Spec
 from nemo_gym_lite.row_fields import ROLLOUT_INDEX, TASK_INDEX
 
 _GRACE_S = 1.0
-"""Agents of ours end an episode by themselves in time (`ends_in_time`), and tell what they had played; this is for all
-others. A timer costs 1 % of a rollout's CPU."""
+"""Agents of ours end an episode by themselves in time, and tell what they had played; this is for all others, and for
+an environment that swallows one cancellation."""
 
 
 class Player:
@@ -31,10 +31,6 @@ class Player:
     def __init__(self, agents: Mapping[str, AgentClient], episode_s: float = 3600.0, *, scored: bool = True) -> None:
         self._agents = agents
         self._episode_s = episode_s
-        self._agents_s = {
-            name: None if getattr(agent, "ends_in_time", False) else episode_s + _GRACE_S
-            for name, agent in agents.items()
-        }
         self._scored = scored
         self.episodes = Episodes()
 
@@ -43,7 +39,7 @@ class Player:
         episode = self.episodes.begin(f"task {spec.task_index}, rollout {spec.rollout_index}", time.monotonic())
         row = {**spec.row, TASK_INDEX: spec.task_index, ROLLOUT_INDEX: spec.rollout_index}
         try:
-            async with asyncio.timeout(self._agents_s[spec.agent_name]):
+            async with asyncio.timeout(self._episode_s + _GRACE_S):
                 fields = await self._agents[spec.agent_name].run(row)
             return delivered(spec, fields, attempts, scored=self._scored)
         except FailedCallError as error:

@@ -34,6 +34,11 @@ class Done:
         self._terminal = FingerprintSet()
         self.rows = self.malformed = 0
 
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything failed in earlier runs."""
+        return len(self._attempts) > 0
+
     def delivered(self, spec: Spec) -> bool:
         """Whether the output holds this rollout."""
         return spec.identity in self._delivered

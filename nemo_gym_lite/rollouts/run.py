@@ -57,7 +57,7 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
         scored = options.verify == "inline"
         clients = connect(placed, http, options.deadlines, neighbours.tree, scored=scored)
         stack.push_async_callback(clients.close)
-        _refuse_workers_without_engine(options, clients)
+        _refuse_what_an_engine_inside_cannot(options, clients)
         ticker = Ticker()
         asked, config = request.asked(servers_of(placed)), mask_secrets(neighbours.tree)
         collection = Collection(request, asked, config, account(options, placed))
@@ -80,8 +80,13 @@ async def run(composed: Composed[CollectOptions], request: Request) -> Outcome:
             return await collection.run(crew, clients, ticker, http)
 
 
-def _refuse_workers_without_engine(options: CollectOptions, clients: Clients) -> None:
-    if options.num_workers > 1 and clients.engines():
+def _refuse_what_an_engine_inside_cannot(options: CollectOptions, clients: Clients) -> None:
+    if len(engines := clients.engines()) > 1:
+        raise ConfigError(
+            f"{' and '.join(each.base_url for each in engines)}: one process holds one engine",
+            "leave one of them inside, and let the others be local_vllm_model",
+        )
+    if options.num_workers > 1 and engines:
         raise ConfigError(
             f"num_workers={options.num_workers}: the engine is in the collector's process, where workers are not",
             "leave num_workers out; rollouts wait for the engine, not for the collector",
@@ -95,9 +100,9 @@ async def _start(
     started = [] if neighbours.running else processes(placed, neighbours.servers)
     if started:
         await stack.enter_async_context(Launcher(started, neighbours.tree, show=say))
-    if token := neighbours.tree.get("hf_token"):
-        os.environ["HF_TOKEN"] = token  # where an engine in this process looks for it
     for engine in engines:
+        if token := neighbours.tree.get("hf_token"):
+            os.environ["HF_TOKEN"] = token  # where it looks for one
         await stack.enter_async_context(engine)
     return started
 

@@ -87,7 +87,7 @@ class EngineMetrics:
         if self._now() < self._silent_until_s.get(base_url, 0.0):
             return None
         if own := self._own.get(base_url):
-            return read_page(await own.page())
+            return await _read_own(own)
         try:
             async with self._http.get(page_url(base_url), timeout=self._timeout) as reply:
                 page = await reply.read() if reply.status == 200 else b""
@@ -98,3 +98,11 @@ class EngineMetrics:
         if reading is None and refused:
             self._silent_until_s[base_url] = self._now() + ASK_AGAIN_S
         return reading
+
+
+async def _read_own(engine: OwnEngine) -> EngineReading | None:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            return read_page(await engine.page())
+    except Exception:  # an engine's own code may raise anything, and a look that fails is none
+        return None

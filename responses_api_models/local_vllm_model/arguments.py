@@ -86,6 +86,11 @@ async def check_arguments(vllm: str, arguments: Mapping[str, Any], variables: Ma
     if not known:
         return {**arguments}
     refuse_unknown(arguments, known)
+    return without_needless(arguments, known)
+
+
+def without_needless(arguments: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The arguments without those that are false and that this vLLM can only be told to do."""
     return {key: value for key, value in arguments.items() if value is not False or f"no-{_dashed(key)}" in known}
 
 

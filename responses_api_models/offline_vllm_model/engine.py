@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +37,14 @@ class EnginePlan:
     Attributes:
         name: The model's instance name.
         engine_args: Arguments of `vllm serve` by name, as configured.
-        words: All arguments, as words of its command line.
+        settings: All arguments by name, ours among them.
         variables: Environment variables, set in this process, where vLLM reads them.
         log: File that gets all that vLLM says; one beside it while another run in the same folder writes there.
     """
 
     name: str
     engine_args: Json
-    words: Sequence[str]
+    settings: Json
     variables: Mapping[str, str]
     log: Path
 
@@ -67,6 +67,7 @@ class InProcessEngine:
         self._app: ASGIApp | None = None
         self._output = Output()
         self._log, self._heard_bytes = plan.log, 0
+        self._leaving: set[asyncio.Task[AppReply]] = set()
         self._block: AbstractAsyncContextManager[None]
 
     async def __aenter__(self) -> Self:
@@ -107,7 +108,20 @@ class InProcessEngine:
             "server": ("offline", 0),
             "state": {},
         }
-        return await reply_of(self._app, scope, body, _patient(body))
+        left = asyncio.Event()
+        answering = asyncio.create_task(reply_of(self._app, scope, body, _receive(body, left)))
+        try:
+            return await asyncio.shield(answering)
+        except asyncio.CancelledError:  # told as by a connection that ends, upon which vLLM stops writing
+            left.set()
+            self._leaving.add(answering)
+            answering.add_done_callback(self._forget)
+            raise
+
+    def _forget(self, answering: "asyncio.Task[AppReply]") -> None:
+        self._leaving.discard(answering)
+        if not answering.cancelled():
+            answering.exception()  # nobody waits for it
 
     async def page(self) -> bytes:
         """vLLM's metrics; empty while it is down."""
@@ -141,7 +155,7 @@ class InProcessEngine:
     async def _start(self) -> None:
         """Begin a life and wait until it can be asked."""
         self._output, began_s = Output(), time.monotonic()
-        self._life = life = Life(self._plan.engine_args, self._plan.words, self._log)
+        self._life = life = Life(self._plan.engine_args, self._plan.settings, self._log)
         life.start()
         told_s = began_s
         while not life.born.done():
@@ -155,14 +169,15 @@ class InProcessEngine:
                 raise self._failure(late)
         try:
             engine, args = life.born.result()
+            parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
+            async with asyncio.timeout(self._patience.start_s):
+                app = await parts.make_app(engine, args)
         except ConfigError:
             raise
         except Exception as error:  # vLLM raises what it likes
             self._listen()
             raise self._failure(f"did not start: {str(error) or type(error).__name__}") from error
-        parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
-        self._app = await parts.make_app(engine, args)
-        self._engine = engine
+        self._engine, self._app = engine, app
         self._show(f"{self._title}: ready ({time.monotonic() - began_s:.0f} s)")
 
     async def _keep(self) -> None:
@@ -197,10 +212,10 @@ class InProcessEngine:
             ready_s = time.monotonic()
 
     async def _end(self) -> None:
-        self._app = None
-        life, self._life, self._engine = self._life, None, None
-        if life is not None:
-            await life.end()
+        self._app = self._engine = None
+        if self._life is not None:
+            await self._life.end()
+        self._life = None  # not before: who is cancelled here ends it once more
 
     def _failure(self, what: str) -> ServerStartError:
         lines = self._output.last_lines()
@@ -233,14 +248,15 @@ def _refuse_without_vllm() -> None:
         )
 
 
-def _patient(body: bytes) -> Receive:
-    """A `receive` that gives `body` and then never a disconnect: whoever asks goes by being cancelled."""
+def _receive(body: bytes, left: asyncio.Event) -> Receive:
+    """A `receive` that gives `body` and then, as soon as whoever asks has left, the end of the connection."""
     given = False
 
     async def receive() -> Message:
         nonlocal given
         if given:
-            await asyncio.Event().wait()
+            await left.wait()
+            return {"type": "http.disconnect"}
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 

@@ -29,6 +29,9 @@ _CHILD = Path(__file__).with_name("engine_child.py")
 _STOP_S = 8.0
 """Seconds until an engine that was asked to end is killed, and until one that was killed is given up."""
 
+_LOOK_S = 0.1
+"""Time from one look at what is left of it to the next."""
+
 _BEGIN_S = 5.0
 """Seconds until a process that was started has read what starts it, at the latest."""
 
@@ -38,28 +41,30 @@ class Life(threading.Thread):
 
     Args:
         engine_args: The arguments as configured, for messages.
-        words: All arguments, as words of a command line.
+        settings: All arguments by name.
         log: File that gets all that the engine's processes say.
 
     Attributes:
         born: Engine and parsed arguments, when the engine has loaded; else why it has not.
     """
 
-    def __init__(self, engine_args: Mapping[str, Any], words: Sequence[str], log: Path) -> None:
+    def __init__(self, engine_args: Mapping[str, Any], settings: Mapping[str, Any], log: Path) -> None:
         super().__init__(name="vllm engine", daemon=True)
         self._loop = asyncio.get_running_loop()
         self.born: asyncio.Future[tuple[Any, Namespace]] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._over = threading.Event()
-        self._engine_args, self._words, self._log = engine_args, words, log
+        self._engine_args, self._settings, self._log = engine_args, settings, log
         self._strangers = {child.pid for child in multiprocessing.active_children()}
 
     def run(self) -> None:
         """Live; called by the thread."""
         try:
             parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
-            args = parts.read_arguments(self._engine_args, self._words)
+            args = parts.read_arguments(self._engine_args, self._settings)
             with _children_begin_with(_CHILD, self._log):
+                if self._over.is_set():
+                    raise InterruptedError
                 engine = parts.make_engine(args)
         except BaseException as error:  # whatever it was, whoever waits has to know
             self._tell(self._fail, error)
@@ -74,26 +79,26 @@ class Life(threading.Thread):
 
     async def end(self) -> None:
         """End the engine, and with it its processes; one that is still loading is not waited for."""
-        is_loading = not self.born.done()
+        patience_s = _STOP_S if self.born.done() else 0.0
         self.born = self._loop.create_future()  # lets go of the engine
         self._over.set()
-        if not is_loading:
-            await self._until_gone(_STOP_S)
-        self._kill()
-        await self._until_gone(_STOP_S)
-
-    async def _until_gone(self, wait_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._gone.wait()
+        began_s = time.monotonic()
+        try:
+            while not self._gone.is_set() and time.monotonic() < began_s + 2 * _STOP_S:
+                if time.monotonic() >= began_s + patience_s:
+                    self._kill()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._gone.wait()
+        finally:
+            self._kill()
 
     def _kill(self) -> None:
-        """SIGKILL to the engine's processes, each a session of its own, if there are any left."""
+        """SIGKILL to the engine's processes: those children that are sessions of their own."""
         for child in multiprocessing.active_children():
-            if child.pid not in self._strangers and child.pid is not None:
-                for kill in (os.killpg, os.kill):  # one that has only just begun is no group yet
-                    with suppress(ProcessLookupError):
-                        kill(child.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                if child.pid is not None and child.pid not in self._strangers and os.getsid(child.pid) == child.pid:
+                    os.killpg(child.pid, signal.SIGKILL)
 
     def _tell(self, callback: Any, *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -112,7 +117,7 @@ class Life(threading.Thread):
 def _children_begin_with(script: Path, log: Path) -> Iterator[None]:
     """Let processes that `multiprocessing` spawns meanwhile begin with a script of ours, and write to the log."""
     before = multiprocessing.spawn.get_executable()
-    with tempfile.TemporaryDirectory(prefix="nemo_gym_engine_") as folder:
+    with tempfile.TemporaryDirectory(prefix=".starting_", dir=log.parent) as folder:
         try:
             # its tracker is the collector's, and stays when the engine ends
             tracker = _starter(Path(folder, "tracker"), [sys.executable], f"2>>{shlex.quote(str(log))}")

@@ -5,7 +5,7 @@ an answer is the same with and without HTTP between.
 """
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from starlette.types import ASGIApp
@@ -14,7 +14,7 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from nemo_gym_lite.errors import ConfigError
-from responses_api_models.local_vllm_model.arguments import refuse_unknown
+from responses_api_models.local_vllm_model.arguments import refuse_unknown, without_needless, words
 
 try:
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -42,15 +42,16 @@ class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vLLM has no type
         raise ConfigError(f"engine_args: {message}", "`vllm serve --help=all` lists what this version of vLLM knows")
 
 
-def read_arguments(engine_args: Mapping[str, Any], words: Sequence[str]) -> Namespace:
-    """Read the words of a `vllm serve` command line.
+def read_arguments(engine_args: Mapping[str, Any], settings: Mapping[str, Any]) -> Namespace:
+    """Read arguments as `vllm serve` does: those that a user gave, and all, which are these and our own.
 
     Raises:
         ConfigError: This version of vLLM does not know an argument, or does not take its value.
     """
     parser = make_arg_parser(_Parser())
-    refuse_unknown(engine_args, {flag.lstrip("-") for flag in parser._option_string_actions})
-    args = parser.parse_args(list(words))
+    known = {flag.lstrip("-") for flag in parser._option_string_actions}
+    refuse_unknown(engine_args, known)
+    args = parser.parse_args(words(without_needless(settings, known)))
     try:
         validate_parsed_serve_args(args)
     except (TypeError, ValueError) as error:

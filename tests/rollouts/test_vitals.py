@@ -1,7 +1,10 @@
 """What the displays may rely on when several processes play one run."""
 
+from collections import Counter
+
 import orjson
 
+from nemo_gym_lite.bottleneck.loop_time import LoopTime
 from nemo_gym_lite.episode import CURRENT, Episodes, at_endpoint, at_stage
 from nemo_gym_lite.rollouts.vitals import OLDEST, EpisodeSnapshot, Vitals, merged
 from nemo_gym_lite.routing.call_stats import CallStats
@@ -13,10 +16,11 @@ A = "http://127.0.0.1:8000/v1"
 def vitals(state="up", age_s=1.0, in_flight=2, answered=4, latency_s=0.5):
     calls = CallStats()
     calls.add(latency_s, {"prompt_tokens": 10, "completion_tokens": 3})
-    endpoint = EndpointSnapshot(A, state, in_flight, 1, answered, 1, latency_s, "")
-    return Vitals(
-        {"policy_model": [endpoint]}, calls, [EpisodeSnapshot("task 1, rollout 0", age_s, 1, "model", A)], 0.1
-    )
+    calls.add_failure("rate_limited", busy=True)
+    endpoint = EndpointSnapshot(A, state, in_flight, 1, answered, 1, latency_s, "429 of it")
+    oldest = [EpisodeSnapshot("task 1, rollout 0", age_s, 1, "model", A)]
+    stages = Counter({"model": 2, "tool look_up": 1})
+    return Vitals({"policy_model": [endpoint]}, calls, oldest, 0.1, stages, LoopTime(0.75, 0.25))
 
 
 def test_vitals_survive_the_way_from_a_worker_to_the_collector():
@@ -32,6 +36,7 @@ def test_counts_of_workers_add_up_and_the_worst_state_is_told():
     assert (endpoint.state, endpoint.in_flight, endpoint.answered) == ("down", 4, 16)
     assert endpoint.mean_latency_s == 1.25
     assert (whole.calls.answered, whole.calls.input_tokens) == (2, 20)
+    assert (whole.stages, whole.loop) == ({"model": 4, "tool look_up": 2}, (1.5, 0.5))
 
 
 def test_merging_leaves_the_parts_as_they_were():

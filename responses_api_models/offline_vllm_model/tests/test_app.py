@@ -132,6 +132,31 @@ async def test_ctrl_c_while_the_model_loads_ends_the_command_and_the_engine(work
     await until_gone(pids(workspace))
 
 
+async def test_ctrl_c_while_vllm_is_imported_starts_no_engine_afterwards(workspace):
+    workspace.environment["STAND_IN_IMPORT_S"] = "2"
+    command = await workspace.start("collect_rollouts", *words())
+    async with asyncio.timeout(30):
+        while not (workspace.path / "importing").exists():
+            await asyncio.sleep(0.05)
+
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = await asyncio.wait_for(command.communicate(), 30)
+
+    assert command.returncode == 130, said.decode()
+    assert b"Traceback" not in said, said.decode()
+    assert not pids(workspace)
+
+
+async def test_a_call_that_takes_too_long_is_taken_back_from_the_engine(workspace):
+    workspace.write_tasks("tasks.jsonl", 1, "slow {n}")
+
+    run = await workspace.collect(*words("+deadlines.call_s=0.5", f"++{BLOCK}.routing.attempts=1"))
+
+    assert run.code == 3, run.err
+    assert workspace.rows("rollouts_failures.jsonl")[0]["_ng_failure_class"] == "timeout"
+    assert (workspace.path / "aborted").exists()
+
+
 async def test_an_engine_that_cannot_load_says_why_and_what_to_change(workspace):
     workspace.environment["STAND_IN_DIES"] = "out of memory"
 

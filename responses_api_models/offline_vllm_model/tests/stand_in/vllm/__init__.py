@@ -1,11 +1,13 @@
 """A package that looks like vLLM from where we use it: arguments, an engine in a process of its own, and its app.
 
 `STAND_IN_DIES` in the environment says what happens while the model loads: `out of memory`, or `never` without getting
-ready. A request that holds `die now` kills the engine's process. The app answers `/v1/chat/completions` with the last
-message, and `/metrics`.
+ready; `STAND_IN_IMPORT_S` is how long the import takes. A request that holds `die now` kills the engine's process, one
+that holds `slow` is answered when whoever asked has left. The app answers `/v1/chat/completions` with the last message,
+and `/metrics`.
 """
 
 import argparse
+import asyncio
 import json
 import multiprocessing
 import os
@@ -18,6 +20,10 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse
+
+if "STAND_IN_IMPORT_S" in os.environ and multiprocessing.parent_process() is None:
+    Path("importing").touch()
+    time.sleep(float(os.environ["STAND_IN_IMPORT_S"]))
 
 
 def core(pipe, dies):
@@ -80,10 +86,14 @@ def build_app(args, tasks, model_config):
     app = FastAPI()
 
     @app.post("/v1/chat/completions")
-    def chat(body: dict):  # in a thread, as it waits for the engine
+    async def chat(body: dict, request: Request):
         text = json.dumps(body["messages"][-1]["content"])
+        if "slow" in text:  # as vLLM, which stops writing when whoever asked is gone
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            Path("aborted").touch()
         try:
-            app.state.engine.generate(text)
+            await asyncio.to_thread(app.state.engine.generate, text)
         except (EOFError, OSError):
             Path("died").touch()
             message = "EngineCore encountered an issue."
