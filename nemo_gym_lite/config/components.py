@@ -15,7 +15,6 @@ class Component:
         parent: The folder that it is one of, such as `resources_servers`.
         name: Its path below that, `gsm8k` or `group/task`.
         folder: Where it is.
-
     """
 
     parent: str
