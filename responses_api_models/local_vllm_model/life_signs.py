@@ -8,7 +8,9 @@ that seems idle is therefore asked for one token now and then.
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
@@ -66,14 +68,29 @@ async def until_hung(url: str, http: aiohttp.ClientSession, headers: Json, hang_
         headers: Those that its API wants.
         hang_s: Seconds of patience.
     """
+    return await until_quiet(partial(_look, url, http), partial(_answers, url, http, headers), hang_s)
+
+
+async def until_quiet(
+    look: Callable[[float], Awaitable[Look | None]], answers: Callable[[float], Awaitable[bool]], hang_s: float
+) -> str:
+    """The rule of `until_hung`, whoever looks.
+
+    Args:
+        look: What the engine shows within so many seconds, None if nothing.
+        answers: Whether it answers a small request within so many seconds.
+        hang_s: Seconds of patience.
+    """
     step_s = hang_s / LOOKS
-    quiet, before = 0, None
+    quiet, asked, before = 0, False, None
     while quiet < LOOKS:
-        now, _ = await asyncio.gather(_look(url, http, step_s), asyncio.sleep(step_s))
+        now, _ = await asyncio.gather(look(step_s), asyncio.sleep(step_s))
         quiet = 0 if is_sign_of_life(before, now) else quiet + 1
+        asked = asked and quiet > 0
         before = now or before
-        if quiet == LOOKS // 2 and now is not None and not now.requests:
-            quiet = 0 if await _answers(url, http, headers, step_s * quiet) else LOOKS - 1
+        if quiet >= LOOKS // 2 and not asked and now is not None and not now.requests:
+            asked = not await answers(hang_s / 2)
+            quiet = LOOKS - 1 if asked else 0
     if now is None:
         return f"it did not answer for {hang_s:g} s"
     if now.requests:
