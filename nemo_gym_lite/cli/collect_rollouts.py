@@ -55,7 +55,9 @@ def _report(request: Request, outcome: Outcome) -> int:
         say(f"  {files.failures}; +max_rollout_attempts={attempts + 1} tries those again that failed {attempts} times")
     say(f"rollouts: {files.rollouts}")
     if request.options.verify == "deferred":
-        say(f"not scored yet: ng_verify_rollouts +input_jsonl_fpath={files.rollouts} does, with the same config_paths")
+        scored = files.rollouts.with_stem(f"{files.rollouts.stem}_scored")
+        say("not scored yet: with the same config_paths, this scores them:")
+        say(f"  ng_verify_rollouts +input_jsonl_fpath={files.rollouts} +output_jsonl_fpath={scored}")
     if outcome.key_metrics:
         say(f"metrics:  {files.metrics}")
     if outcome.budget:

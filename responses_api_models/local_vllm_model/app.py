@@ -56,6 +56,9 @@ class LocalVLLMModelConfig(EngineConfig):
         if not isinstance(values, dict) or values.get("base_url"):
             return values
         ports, replicas = values.get("engine_ports") or [], values.get("num_replicas", 1)
+        if not isinstance(replicas, int) or replicas < 1:
+            what = f"server `{values.get('name')}`: num_replicas is {replicas!r}, not a number from 1"
+            raise ConfigError(what, "for engines that run already, name them in base_url")
         if len(ports) != replicas:
             raise ConfigError(
                 f"server `{values.get('name')}`: {len(ports)} engine_ports for num_replicas {replicas!r}",

@@ -40,11 +40,15 @@ _HINTS = (
         re.compile(r"RepositoryNotFound|is not a local folder|Can't load the configuration", re.IGNORECASE),
         "check `model:`: a folder on this machine, or a name that the hub knows",
     ),
+    (
+        re.compile(r"SafetensorError|PytorchStreamReader|UnpicklingError", re.IGNORECASE),
+        "a file of the model is cut off or broken: copy or download the model again",
+    ),
     (re.compile(r"address already in use", re.IGNORECASE), "another program took the port; start again"),
 )
 
 _CAUSE = re.compile(r"\b[\w.]*(Error|Exception)\b: \S|^\S+: error: ")
-_NO_CAUSE = "See root cause above"
+_NO_CAUSE = re.compile(r"[Ss]ee (root cause|stack trace)|initialization failed")
 
 
 class Output:
@@ -68,7 +72,8 @@ class Output:
     def last_lines(self) -> str:
         """The line that names the cause, where there is one, and the last lines, indented."""
         tail = [line for line in list(self._lines)[-TAIL_LINES:] if line.strip()]
-        cause = next((line for line in reversed(self._lines) if _CAUSE.search(line) and _NO_CAUSE not in line), None)
+        causes = (line for line in reversed(self._lines) if _CAUSE.search(line) and not _NO_CAUSE.search(line))
+        cause = next(causes, None)
         shown = tail if cause is None or cause in tail else [cause, "...", *tail]
         return "".join(f"\n  {line}" for line in shown)
 

@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.dialects.settings import DialectSettings
+from nemo_gym_lite.errors import ConfigError
 from nemo_gym_lite.routed_model import BaseUrls
 from responses_api_models.local_vllm_model.replica import Patience
 from responses_api_models.vllm_model.app import VLLMModelConfig
@@ -43,6 +44,11 @@ class EngineConfig(VLLMModelConfig):
         if not isinstance(values, dict):
             return values
         variables = values.get("env_vars") or values.get("vllm_serve_env_vars") or {}
+        if not isinstance(variables, dict) or any(isinstance(value, dict | list) for value in variables.values()):
+            raise ConfigError(
+                f"server `{values.get('name')}`: env_vars is {variables!r}, not names with texts",
+                "write `env_vars: {HF_HUB_OFFLINE: 1}`",
+            )
         given = {key: value for key, value in values.items() if key not in {"env_vars", "vllm_serve_env_vars"}}
         return given | {"env_vars": {key: str(value) for key, value in variables.items() if value is not None}}
 

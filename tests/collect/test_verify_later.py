@@ -57,7 +57,7 @@ async def test_rollouts_stored_without_a_check_get_the_reward_that_they_would_ha
     mixed = await user.collect(*arguments(output="stored.jsonl", **asked))
 
     assert (stored.code, scored.code, inline.code, mixed.code) == (0, 0, 0, 2), stored.err + scored.err
-    assert "not scored yet: ng_verify_rollouts" in stored.err
+    assert "this scores them:\n  ng_verify_rollouts +input_jsonl_fpath=" in stored.err
     assert 'verify: "deferred" -> not set' in mixed.err
     assert len(user.rows("stored.jsonl")) == 80
     assert not any("reward" in row for row in user.rows("stored.jsonl"))

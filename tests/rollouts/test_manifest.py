@@ -36,5 +36,5 @@ def test_an_output_of_a_version_that_noted_more_goes_on():
 
 
 def test_what_changes_answers_is_refused_with_the_difference():
-    with pytest.raises(ConfigError, match="engine_args.max_model_len: 2048 -> 512"):
+    with pytest.raises(ConfigError, match=r"engine_args\.max_model_len: 2048 -> 512"):
         refuse_changes(asked(), asked(engine_args={"max_model_len": 512}), Path("rollouts.jsonl"))

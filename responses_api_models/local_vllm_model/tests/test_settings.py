@@ -49,6 +49,8 @@ async def test_arguments_of_the_engine_reach_its_command_line(folder):
         ("engine_args.swap-space=4", "does not know `swap-space`", "take them out"),
         ("engine_args.port=4", "engine_args names port", "`engine_ports:`"),
         ("engine_args.api_key=sk-1", "engine_args names api_key", "`api_key:` beside engine_args"),
+        ("num_replicas=0", "num_replicas is 0, not a number from 1", "base_url"),
+        ("env_vars=[a]", r"env_vars is \['a'\], not names with texts", "HF_HUB_OFFLINE"),
         ("num_replicas=5", "5 x 1 GPUs are needed .* 4,5,6,7", "lower num_replicas"),
         ("executable=/nowhere/vllm", "executable '/nowhere/vllm' is no program", "pip install vllm"),
     ],
