@@ -72,8 +72,7 @@ def full_engines(seen: Observations) -> Verdict | None:
 
 def on_the_way(seen: Observations) -> Verdict | None:
     """Engines that have room and get little of what was sent to them."""
-    heard = [endpoint for endpoint in seen.endpoints if endpoint.engine is not None]
-    sent = sum(endpoint.in_flight for endpoint in heard)
+    sent = sum(endpoint.in_flight for endpoint in seen.endpoints if endpoint.engine is not None)
     there = sum(engine.running + engine.waiting for engine in seen.engines)
     if sent < FEW or there >= ON_THE_WAY * sent or seen.share("model") < LARGE:
         return None

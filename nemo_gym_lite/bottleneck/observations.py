@@ -112,5 +112,6 @@ class Observations:
 
     @property
     def engines(self) -> list[EngineSeen]:
-        """Those that said anything."""
-        return [endpoint.engine for endpoint in self.endpoints if endpoint.engine is not None]
+        """Those that said anything, each once, however many models are there."""
+        said = {each.base_url: each.engine for each in self.endpoints if each.engine is not None}
+        return list(said.values())

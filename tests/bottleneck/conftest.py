@@ -1,8 +1,13 @@
 """A user's folder, engines that count, and runs in this process that are judged after half a second."""
 
+from dataclasses import replace
+
 import pytest
 
+from nemo_gym_lite.bottleneck import witness
+from nemo_gym_lite.bottleneck.loop_time import NO_TIME, LoopTime
 from nemo_gym_lite.bottleneck.witness import Patience
+from nemo_gym_lite.cli.collect_rollouts import _report as report
 from nemo_gym_lite.config.compose import compose
 from nemo_gym_lite.rollouts import collection
 from nemo_gym_lite.rollouts.options import CollectOptions
@@ -69,21 +74,32 @@ SCRIPT = '<script>[{{"tool_calls": [{{"name": "look_up", "arguments": {{}}}}]}},
 
 @pytest.fixture
 def collect(workspace, monkeypatch):  # noqa: F811
-    """Plays rows with the environment above: `outcome = await collect([engine], 80, concurrency=8)`."""
+    """Plays rows with the environment above: `outcome = await collect([engine], 80, concurrency=8)`.
+
+    It is judged as on a machine with a core for everybody; only where `computes` is said, event loops are busy at all.
+    """
+    judge = witness.held_back_by
     monkeypatch.chdir(workspace.path)
     monkeypatch.setenv("XDG_STATE_HOME", str(workspace.path / "state"))
     monkeypatch.setattr(collection, "PATIENCE", Patience(least_s=0.3, look_s=0.03, engines_s=0.06))
     workspace.write("resources_servers/slow/app.py", APP)
     workspace.write("resources_servers/slow/configs/slow.yaml", CONFIG)
 
-    async def play(started, rows, *words, **options):
+    async def play(started, rows, *words, computes=False, **options):
+        def judge_calmly(seen):
+            players = LoopTime(sum(seen.players)) if computes else NO_TIME
+            return judge(replace(seen, players=players, collector=NO_TIME))
+
+        monkeypatch.setattr(witness, "held_back_by", judge_calmly)
         workspace.points_to(*(engine.base_url for engine in started))
         tasks = workspace.write_tasks("tasks.jsonl", rows, options.pop("text", "Say {n}."))
         given = {"agent_name": "agent", "input_jsonl_fpath": tasks.name, "output_jsonl_fpath": "out.jsonl"}
         argv = [f"+{name}={value}" for name, value in (given | options).items()]
         paths = f"+config_paths=[{VLLM},resources_servers/slow/configs/slow.yaml]"
         composed = compose([paths, *argv, *words], CollectOptions, needs_servers=False)
-        outcome = await run(composed, make_request(composed.options))
+        request = make_request(composed.options)
+        outcome = await run(composed, request)
+        report(request, outcome)
         assert outcome.tally.delivered == len(workspace.rows("out.jsonl"))
         return outcome
 

@@ -203,6 +203,14 @@ CASES = {
         "of 60 requests in flight 6 were at the engines, the others on the way or in their servers",
         "--api-server-count or more replicas help",
     ),
+    "an engine that two models share and that gets little of what is sent": (
+        seen(
+            endpoints=tuple(replace(endpoint(engine=EngineSeen(20, 0)), model=model) for model in ("policy", "judge"))
+        ),
+        "servers",
+        "of 60 requests in flight 20 were at the engines",
+        "--api-server-count or more replicas help",
+    ),
     "a busy collector before full engines": (
         seen(players=LoopTime(0.97), endpoints=(endpoint(engine=FULL),)),
         "engines",
