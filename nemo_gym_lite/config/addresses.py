@@ -68,7 +68,12 @@ def fill_addresses(tree: Json, blocks: Sequence[Block], head: HeadServerConfig) 
 def _further_ports(block: Block) -> Json:
     """Settings of a server that are lists of ports, each with the one that counts them; no server is imported here."""
     path = find(Path(block.server_type, block.implementation, PORTS_FILE))
-    return {} if path is None else read_yaml(path)
+    settings = {} if path is None else read_yaml(path)
+    for setting, count in settings.items():
+        if not isinstance(count, str):
+            hint = "it is for `list of ports: setting that counts them`; give a file of your own another name"
+            raise ConfigError(f"{path} says `{setting}: {count}`, which are not names of two settings", hint)
+    return settings
 
 
 def _free_ports(host: str, count: Any, taken: set[int], low: int, high: int) -> list[int]:

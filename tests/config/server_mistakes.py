@@ -90,6 +90,13 @@ SERVER_MISTAKES = {
     "the head server's port for a server": Mistake(
         (FILES, "++weather.resources_servers.weather.port=11000"), ConfigError, ("11000", "`head_server`"), "free one"
     ),
+    "a file of one's own that is called as the one that names ports": Mistake(
+        (FILES,),
+        ConfigError,
+        ("resources_servers/weather/ports.yaml", "`web: [80, 443]`"),
+        "another name",
+        {"resources_servers/weather/ports.yaml": "web: [80, 443]"},
+    ),
     "a port range upside down": Mistake(
         (FILES, "+port_range_low=9000", "+port_range_high=8000"), ConfigError, ("9000", "8000"), "lower one first"
     ),
