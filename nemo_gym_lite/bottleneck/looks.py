@@ -49,11 +49,9 @@ class Looks:
 
     Attributes:
         seconds: Time that they cover.
-        count: How many there were.
     """
 
     seconds: float = 0.0
-    count: int = 0
     _waits: dict[str, float] = field(default_factory=dict)  # times seconds, as the next four
     _in_flight: float = 0.0
     _limit: float = 0.0
@@ -77,7 +75,6 @@ class Looks:
             begins: Whether a rollout that ends makes room for another one.
         """
         self.seconds += passed_s
-        self.count += 1
         for stage, count in vitals.stages.items():
             self._waits[stage] = self._waits.get(stage, 0.0) + count * passed_s
         self._in_flight += in_flight * passed_s
@@ -103,13 +100,14 @@ class Looks:
             if reading is not None:
                 self._engines.setdefault(url, _Engine()).take(reading)
 
-    def observations(self, *, auto: bool, workers: int, collector: LoopTime) -> Observations:
+    def observations(self, *, auto: bool, workers: int, collector: LoopTime, own_engine: bool) -> Observations:
         """What was seen, on average.
 
         Args:
             auto: Whether the limit was found and not given.
             workers: Processes that played.
             collector: What the collector's event loop had to do.
+            own_engine: Whether an engine is in the collector's process.
         """
         seconds, open_s, calls = max(self.seconds, 1e-9), max(self._open_s, 1e-9), self._vitals.calls
         return Observations(
@@ -128,6 +126,7 @@ class Looks:
             players=LoopTime(*(each / seconds / workers for each in self._loop)),
             collector=LoopTime(*(each / seconds for each in collector)),
             held_s=self._held_s,
+            own_engine=own_engine,
         )
 
     def _seen(self, model: str, url: str, seconds: float) -> EndpointSeen:

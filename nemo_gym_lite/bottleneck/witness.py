@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
@@ -101,12 +101,13 @@ class Witness:
             self._loop, last_s = loop_time().since(began), now_s
             if now_s >= ask_s:
                 ask_s = now_s + self._patience.engines_s
-                urls = {each.base_url for known in vitals.endpoints.values() for each in known}
-                self._looks.hear(await self._metrics.read(sorted(urls)))
+                self._looks.hear(await self._metrics.read(vitals.base_urls()))
 
     def verdict(self) -> Verdict | None:
         """What held the run back so far, None if it has played for too short a time to tell."""
         if self._looks.seconds < self._patience.least_s:
             return None
-        seen = self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop)
-        return held_back_by(replace(seen, own_engine=bool(self._players.engines)))
+        inside = bool(self._players.engines)
+        return held_back_by(
+            self._looks.observations(auto=self._auto, workers=self._workers, collector=self._loop, own_engine=inside)
+        )

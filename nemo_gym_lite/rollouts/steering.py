@@ -48,9 +48,7 @@ class Steering:
             await asyncio.sleep(max(0.0, self.admission.interval_s - (time.monotonic() - began_s)))
 
     async def _look(self) -> None:
-        vitals = self._crew.vitals()
-        urls = {endpoint.base_url for endpoints in vitals.endpoints.values() for endpoint in endpoints}
-        readings = await self._metrics.read(sorted(urls))
+        readings = await self._metrics.read(self._crew.vitals().base_urls())
         admission = self.admission
         before = admission.limit
         admission.sensed(readings, self._crew.vitals().calls, self._collector.in_flight, time.monotonic())

@@ -68,6 +68,10 @@ class Vitals:
     stages: Counter[str] = field(default_factory=Counter)
     loop: LoopTime = NO_TIME
 
+    def base_urls(self) -> list[str]:
+        """The endpoints, each once, however many models are there."""
+        return sorted({each.base_url for known in self.endpoints.values() for each in known})
+
     def as_json(self) -> Json:
         """As it goes from a worker to the collector."""
         return {**asdict(self), "stages": self.stages, "loop": list(self.loop)}  # of these `asdict` makes no JSON

@@ -126,7 +126,7 @@ class Launcher:
                         for task in tasks:
                             task.cancel()
                 except BaseExceptionGroup as group:
-                    error = _first_cause(group)
+                    error = first_cause(group)
                     raise error from error.__cause__
                 finally:
                     await self._stop()
@@ -251,7 +251,7 @@ def _check_port(instance: ServerInstance) -> None:
         )
 
 
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The server's failure if there is one, else what the block itself raised."""
     errors = group.exceptions
     return next((error for error in errors if isinstance(error, ServerStartError)), errors[0])

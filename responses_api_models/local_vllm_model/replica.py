@@ -21,6 +21,7 @@ from nemo_gym_lite.serving.launcher import LaunchPolicy
 from responses_api_models.local_vllm_model.engine_process import LIFELINE_VARIABLE
 from responses_api_models.local_vllm_model.life_signs import until_hung
 from responses_api_models.local_vllm_model.progress import Output
+from responses_api_models.local_vllm_model.restarts import Restarts
 
 _SCRIPT = Path(__file__).with_name("engine_process.py")
 
@@ -88,7 +89,6 @@ class Replica:
 
     def __init__(self, plan: ReplicaPlan, http: aiohttp.ClientSession, show: Show, patience: Patience) -> None:
         self.is_ready = False
-        self.restarts = 0
         self._plan = plan
         self._http = http
         self._show = show
@@ -126,26 +126,15 @@ class Replica:
 
     async def keep(self) -> ServerStartError:
         """Start the engine again whenever it dies; returns, with the last failure, when it crashes too often."""
-        crashes = 0
+        restarts = Restarts(self._plan.title, self.start, self._show, self._patience)
         while True:
             ready_at = time.monotonic()
             failure = await self._until_down()
-            while True:
-                crashes = 1 if self.is_ready and time.monotonic() - ready_at > self._patience.steady_s else crashes + 1
-                self.is_ready = False
-                if crashes > self._patience.restarts:
-                    self._show(f"{failure.message}\n{self._plan.title} crashed {crashes} times in a row and stays down")
-                    return failure
-                wait_s = self._patience.wait_s(crashes)
-                self._show(f"{failure.message}\n{failure.hint}".rstrip())
-                self._show(f"{self._plan.title}: restart {crashes} of {self._patience.restarts} in {wait_s:g} s")
-                await asyncio.sleep(wait_s)
-                self.restarts += 1
-                try:
-                    await self.start()
-                    break
-                except ServerStartError as error:
-                    failure = error
+            self.is_ready = False
+            last = await restarts.after(failure, time.monotonic() - ready_at)
+            if last is not None:
+                self._show(f"{last.message}\n{restarts.stays_down}")
+                return last
 
     async def _until_down(self) -> ServerStartError:
         """Wait until the engine has died, or end it when it hangs; returns what happened."""

@@ -75,7 +75,6 @@ class OfflineVLLMModelConfig(EngineConfig):
         own = {"HF_HOME": self.hf_home} if self.hf_home else {}
         return EnginePlan(
             self.name,
-            self.engine_args,
             arguments,
             # a fork of a process with threads can hang, and no key is needed where nobody else can ask
             {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_API_KEY": "", **own, **self.env_vars},

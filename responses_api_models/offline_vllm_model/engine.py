@@ -1,7 +1,6 @@
 """vLLM in this process: loaded, kept alive, and asked through the app of `vllm serve`, without a server or a port."""
 
 import asyncio
-import importlib
 import importlib.util
 import json
 import os
@@ -17,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope
 from nemo_gym_lite.clients import Json
 from nemo_gym_lite.errors import ConfigError, OutputError, ServerStartError
 from nemo_gym_lite.serving.asgi import AppReply, reply_of
+from nemo_gym_lite.serving.launcher import first_cause
 from responses_api_models.local_vllm_model.log_file import claim_log
 from responses_api_models.local_vllm_model.progress import Output
 from responses_api_models.local_vllm_model.replica import Patience
+from responses_api_models.local_vllm_model.restarts import Restarts
 from responses_api_models.offline_vllm_model.life import Life
 
 Show = Callable[[str], None]
@@ -36,15 +37,13 @@ class EnginePlan:
 
     Attributes:
         name: The model's instance name.
-        engine_args: Arguments of `vllm serve` by name, as configured.
-        settings: All arguments by name, ours among them.
+        arguments: Arguments of `vllm serve` by name.
         variables: Environment variables, set in this process, where vLLM reads them.
         log: File that gets all that vLLM says; one beside it while another run in the same folder writes there.
     """
 
     name: str
-    engine_args: Json
-    settings: Json
+    arguments: Json
     variables: Mapping[str, str]
     log: Path
 
@@ -146,16 +145,16 @@ class InProcessEngine:
                 keeper = group.create_task(self._keep())
                 yield
                 keeper.cancel()
-        except BaseExceptionGroup as errors:
-            error = next((each for each in errors.exceptions if isinstance(each, ServerStartError)), None)
-            raise error or errors.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            error = first_cause(group)
+            raise error from error.__cause__
         finally:
             await self._end()
 
     async def _start(self) -> None:
         """Begin a life and wait until it can be asked."""
         self._output, began_s = Output(), time.monotonic()
-        self._life = life = Life(self._plan.engine_args, self._plan.settings, self._log)
+        self._life = life = Life(self._plan.arguments, self._log)
         life.start()
         told_s = began_s
         while not life.born.done():
@@ -168,10 +167,9 @@ class InProcessEngine:
                 late = f"was not ready within {self._patience.start_s:g} s, it was {self._output.phase}"
                 raise self._failure(late)
         try:
-            engine, args = life.born.result()
-            parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
+            engine, make_app = life.born.result()
             async with asyncio.timeout(self._patience.start_s):
-                app = await parts.make_app(engine, args)
+                app = await make_app()
         except ConfigError:
             raise
         except Exception as error:  # vLLM raises what it likes
@@ -186,30 +184,26 @@ class InProcessEngine:
         Raises:
             ServerStartError: It crashes too often.
         """
-        crashes = 0
+        restarts = Restarts(self._title, self._start_anew, self._show, self._patience)
         ready_s = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK_S)
             if self.is_up:
                 continue
-            crashes = 1 if time.monotonic() - ready_s > self._patience.steady_s else crashes + 1
             self._listen()
             failure = self._failure("died")
-            while True:
-                if crashes > self._patience.restarts:
-                    text = f"{failure.message}\n{self._title} crashed {crashes} times in a row and stays down"
-                    raise ServerStartError(text, failure.hint)
-                wait_s = self._patience.wait_s(crashes)
-                self._show(f"{failure.message}\n{failure.hint}".rstrip())
-                self._show(f"{self._title}: restart {crashes} of {self._patience.restarts} in {wait_s:g} s")
-                await self._end()
-                await asyncio.sleep(wait_s)
-                try:
-                    await self._start()
-                    break
-                except ServerStartError as error:
-                    failure, crashes = error, crashes + 1
+            await self._end()
+            last = await restarts.after(failure, time.monotonic() - ready_s)
+            if last is not None:
+                raise ServerStartError(f"{last.message}\n{restarts.stays_down}", last.hint)
             ready_s = time.monotonic()
+
+    async def _start_anew(self) -> None:
+        try:
+            await self._start()
+        except ServerStartError:
+            await self._end()
+            raise
 
     async def _end(self) -> None:
         self._app = self._engine = None

@@ -17,12 +17,16 @@ import sys
 import tempfile
 import threading
 import time
-from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
+
+from starlette.types import ASGIApp
+
+Born = tuple[Any, Callable[[], Awaitable[ASGIApp]]]
 
 _CHILD = Path(__file__).with_name("engine_child.py")
 
@@ -40,28 +44,27 @@ class Life(threading.Thread):
     """One life.
 
     Args:
-        engine_args: The arguments as configured, for messages.
-        settings: All arguments by name.
+        arguments: Arguments of `vllm serve` by name.
         log: File that gets all that the engine's processes say.
 
     Attributes:
-        born: Engine and parsed arguments, when the engine has loaded; else why it has not.
+        born: The engine and what makes its app, when it has loaded; else why it has not.
     """
 
-    def __init__(self, engine_args: Mapping[str, Any], settings: Mapping[str, Any], log: Path) -> None:
+    def __init__(self, arguments: Mapping[str, Any], log: Path) -> None:
         super().__init__(name="vllm engine", daemon=True)
         self._loop = asyncio.get_running_loop()
-        self.born: asyncio.Future[tuple[Any, Namespace]] = self._loop.create_future()
+        self.born: asyncio.Future[Born] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._over = threading.Event()
-        self._engine_args, self._settings, self._log = engine_args, settings, log
+        self._arguments, self._log = arguments, log
         self._strangers = {child.pid for child in multiprocessing.active_children()}
 
     def run(self) -> None:
         """Live; called by the thread."""
         try:
             parts: Any = importlib.import_module("responses_api_models.offline_vllm_model.vllm_parts")
-            args = parts.read_arguments(self._engine_args, self._settings)
+            args = parts.read_arguments(self._arguments)
             with _children_begin_with(_CHILD, self._log):
                 if self._over.is_set():
                     raise InterruptedError
@@ -69,7 +72,7 @@ class Life(threading.Thread):
         except BaseException as error:  # whatever it was, whoever waits has to know
             self._tell(self._fail, error)
         else:
-            self._tell(self._succeed, (engine, args))
+            self._tell(self._succeed, (engine, partial(parts.make_app, engine, args)))
             self._over.wait()
             with suppress(Exception):  # an engine that is dead has nothing left to end
                 engine.shutdown()
@@ -104,7 +107,7 @@ class Life(threading.Thread):
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def _succeed(self, result: tuple[Any, Namespace]) -> None:
+    def _succeed(self, result: Born) -> None:
         if not self._over.is_set():  # else nobody waits any more
             self.born.set_result(result)
 

@@ -42,16 +42,16 @@ class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vLLM has no type
         raise ConfigError(f"engine_args: {message}", "`vllm serve --help=all` lists what this version of vLLM knows")
 
 
-def read_arguments(engine_args: Mapping[str, Any], settings: Mapping[str, Any]) -> Namespace:
-    """Read arguments as `vllm serve` does: those that a user gave, and all, which are these and our own.
+def read_arguments(arguments: Mapping[str, Any]) -> Namespace:
+    """Read arguments as `vllm serve` does.
 
     Raises:
         ConfigError: This version of vLLM does not know an argument, or does not take its value.
     """
     parser = make_arg_parser(_Parser())
     known = {flag.lstrip("-") for flag in parser._option_string_actions}
-    refuse_unknown(engine_args, known)
-    args = parser.parse_args(words(without_needless(settings, known)))
+    refuse_unknown(arguments, known)
+    args = parser.parse_args(words(without_needless(arguments, known)))
     try:
         validate_parsed_serve_args(args)
     except (TypeError, ValueError) as error:

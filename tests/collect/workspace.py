@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,3 +102,17 @@ def identities(rows: Sequence[dict]) -> list[tuple]:
 def children_of(parent: int) -> list[int]:
     """Process ids of the children of a process."""
     return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, or could."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until_gone(pids: Iterable[int]) -> None:
+    async with asyncio.timeout(20):
+        while any(is_alive(pid) for pid in pids):
+            await asyncio.sleep(0.05)

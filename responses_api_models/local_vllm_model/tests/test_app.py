@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -18,24 +17,12 @@ from nemo_gym_lite.serving.far_model import FarModel
 from nemo_gym_lite.serving.launcher import Launcher
 from responses_api_models.local_vllm_model.app import LocalVLLMModel
 from responses_api_models.local_vllm_model.tests.composing import BLOCK, FILE, composed_of, engine_pids
+from tests.collect.workspace import until_gone
 
 
 def launcher_of(folder, shown, *words):
     composed = composed_of(folder, *words)
     return composed.servers[0], Launcher(composed.servers, composed.tree, shown.append)
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-async def until_gone(pids):
-    async with asyncio.timeout(20):
-        while any(is_alive(pid) for pid in pids):
-            await asyncio.sleep(0.05)
 
 
 def text_of(response):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collect.workspace import Workspace, identities
+from tests.collect.workspace import Workspace, identities, until_gone
 
 FILE = "responses_api_models/offline_vllm_model/configs/offline_vllm_model.yaml"
 BLOCK = "policy_model.responses_api_models.offline_vllm_model"
@@ -36,23 +36,26 @@ def words(*more, file=FILE):
     )
 
 
+async def begun(workspace, is_there):
+    """A collection that has come as far as that."""
+    command = await workspace.start("collect_rollouts", *words())
+    async with asyncio.timeout(30):
+        while not is_there():
+            await asyncio.sleep(0.05)
+    return command
+
+
+async def ended_by_ctrl_c(command):
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = await asyncio.wait_for(command.communicate(), 20)
+    assert command.returncode == 130, said.decode()
+    assert b"Traceback" not in said, said.decode()
+
+
 def pids(workspace):
     """The engine's processes, one for each of its lives."""
     path = workspace.path / "pids"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-async def until_gone(pids):
-    async with asyncio.timeout(20):
-        while any(is_alive(pid) for pid in pids):
-            await asyncio.sleep(0.05)
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_rollouts_are_played_without_a_server_and_the_engine_ends_with_the_run(workspace):
@@ -106,10 +109,7 @@ async def test_an_engine_that_dies_too_often_ends_the_run_and_keeps_what_was_pla
 
 async def test_a_killed_collector_takes_its_engine_with_it(workspace):
     workspace.environment["STAND_IN_DIES"] = "never"
-    command = await workspace.start("collect_rollouts", *words())
-    async with asyncio.timeout(30):
-        while not pids(workspace):
-            await asyncio.sleep(0.05)
+    command = await begun(workspace, lambda: pids(workspace))
 
     command.kill()
     await command.wait()
@@ -119,31 +119,17 @@ async def test_a_killed_collector_takes_its_engine_with_it(workspace):
 
 async def test_ctrl_c_while_the_model_loads_ends_the_command_and_the_engine(workspace):
     workspace.environment["STAND_IN_DIES"] = "never"
-    command = await workspace.start("collect_rollouts", *words())
-    async with asyncio.timeout(30):
-        while not pids(workspace):
-            await asyncio.sleep(0.05)
+    command = await begun(workspace, lambda: pids(workspace))
 
-    os.killpg(command.pid, signal.SIGINT)
-    _, said = await asyncio.wait_for(command.communicate(), 20)
-
-    assert command.returncode == 130, said.decode()
-    assert b"Traceback" not in said, said.decode()
+    await ended_by_ctrl_c(command)
     await until_gone(pids(workspace))
 
 
 async def test_ctrl_c_while_vllm_is_imported_starts_no_engine_afterwards(workspace):
     workspace.environment["STAND_IN_IMPORT_S"] = "2"
-    command = await workspace.start("collect_rollouts", *words())
-    async with asyncio.timeout(30):
-        while not (workspace.path / "importing").exists():
-            await asyncio.sleep(0.05)
+    command = await begun(workspace, (workspace.path / "importing").exists)
 
-    os.killpg(command.pid, signal.SIGINT)
-    _, said = await asyncio.wait_for(command.communicate(), 30)
-
-    assert command.returncode == 130, said.decode()
-    assert b"Traceback" not in said, said.decode()
+    await ended_by_ctrl_c(command)
     assert not pids(workspace)
 
 
